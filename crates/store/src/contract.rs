@@ -1,0 +1,188 @@
+//! The contract, by subject. `async-trait`'s boxed futures cost an allocation a call, next to microseconds of I/O; in
+//! return the engine carries no type parameters, and a decorator (faults, crash points) is an ordinary implementation.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
+
+use crate::StoreError;
+use crate::rows::{
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectionState, ConnectorRow,
+    Digest, FlowRow, GrantRow, KeyRow, TakenFlow, VaultRow,
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Everything that a store does.
+pub trait Store: Vault + Keys + Connectors + Flows + Connections + AuditLog + Limits + fmt::Debug {}
+
+impl<T: Vault + Keys + Connectors + Flows + Connections + AuditLog + Limits + fmt::Debug> Store for T {}
+
+/// The installation's identity and its wrapped data keys.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// What is there; `None` in a new store.
+    async fn vault(&self) -> Result<Option<VaultRow>>;
+
+    /// Writes the identity and the first key of a new store. `false` if it had one already.
+    async fn init_vault(&self, row: VaultRow) -> Result<bool>;
+
+    /// Proves that the store can be written: a durable write of its own.
+    async fn probe(&self) -> Result<()>;
+}
+
+/// API keys.
+#[async_trait]
+pub trait Keys: Send + Sync {
+    /// Adds a key. `false` if the id exists, and nothing was written.
+    async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool>;
+
+    /// The key, wherever it is valid.
+    async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>>;
+
+    /// All keys, oldest first.
+    async fn list_keys(&self) -> Result<Vec<KeyRow>>;
+
+    /// Removes a key. `false` if there was none.
+    async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool>;
+}
+
+/// Connectors.
+#[async_trait]
+pub trait Connectors: Send + Sync {
+    /// Adds a connector. `false` if the id exists in the space, and nothing was written.
+    async fn put_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool>;
+
+    /// Replaces the connector whose version is `row.version - 1`. `false` if that is not what is stored.
+    async fn replace_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool>;
+
+    /// One connector.
+    async fn get_connector(&self, space: &SpaceId, id: &ConnectorId) -> Result<Option<ConnectorRow>>;
+
+    /// The connectors of a space with ids greater than `after`, by id, at most `limit`.
+    async fn list_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorRow>>;
+
+    /// Removes the connector, its flows and its connections. `false` if there was none.
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool>;
+}
+
+/// Flows.
+#[async_trait]
+pub trait Flows: Send + Sync {
+    /// Adds a flow, unless its owner has `max_pending` waiting ones in the space already: then `false`.
+    async fn put_flow(&self, row: FlowRow, max_pending: u32, audit: AuditRow) -> Result<bool>;
+
+    /// Looks at a flow without taking it.
+    async fn get_flow(&self, state_hash: &Digest) -> Result<Option<FlowRow>>;
+
+    /// Takes a waiting flow: whoever is first gets it, and from then on it is used and its sealed part is erased. An
+    /// expired flow is removed.
+    async fn take_flow(&self, state_hash: &Digest, now: Timestamp) -> Result<TakenFlow>;
+
+    /// Looks at the waiting flow of a ticket.
+    async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>>;
+
+    /// Binds the first browser that opens a ticket.
+    async fn bind_browser(&self, ticket_hash: &Digest, browser: Digest) -> Result<BoundBrowser>;
+
+    /// Removes the flows that ended before `now`, at most `limit`. How many there were.
+    async fn sweep_flows(&self, now: Timestamp, limit: u32) -> Result<u64>;
+}
+
+/// Connections.
+#[async_trait]
+pub trait Connections: Send + Sync {
+    /// One connection, tombstones included. Local engines answer in place, without a thread change.
+    async fn get_connection(&self, key: &ConnectionKey) -> Result<Option<ConnectionRow>>;
+
+    /// Writes a newly made grant over whatever is there; intents of refreshes under way end. The generation written is
+    /// `row.generation` if that is greater than the stored one, else nothing is written and the answer is
+    /// [`Committed::Lost`]: sealed bytes are bound to their generation, so the caller seals again and repeats.
+    async fn put_connection(&self, row: ConnectionRow, audit: AuditRow) -> Result<Committed>;
+
+    /// Takes the lease of a connection and writes the intent, durably: nobody else may refresh until `lease_until`.
+    /// Only for active connections at exactly this generation. An intent whose lease ended is taken over.
+    async fn claim_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Claim>;
+
+    /// Writes the pair that a refresh brought: the new generation is `generation + 1`, the intent ends, the state is
+    /// active. Only if the stored generation is exactly `generation` and it is not disconnected.
+    async fn finish_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        grant: GrantRow,
+        now: Timestamp,
+        audit: AuditRow,
+    ) -> Result<Committed>;
+
+    /// Ends an intent without a new pair: the lease is free again. With a `state` the connection also changes to it, and
+    /// the grant is kept: bytes are bound to their generation, so the generation stays as it is.
+    async fn release_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        state: Option<ConnectionState>,
+        audit: Option<AuditRow>,
+    ) -> Result<Committed>;
+
+    /// Turns the connection into a tombstone with a higher generation. The row as it was, if it was not one already.
+    async fn disconnect(&self, key: &ConnectionKey, audit: AuditRow) -> Result<Option<ConnectionRow>>;
+
+    /// The connections of a connector, without tombstones, ordered by owner and name, after `after`, at most `limit`.
+    async fn list_connections(
+        &self,
+        space: &SpaceId,
+        connector: &ConnectorId,
+        after: Option<&ConnectionKey>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>>;
+
+    /// The connections that one owner has in a space, without tombstones, at most `limit`, ordered by connector and name.
+    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>>;
+
+    /// Whether another connection of this connector, not a tombstone, is for the same account at the provider.
+    async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool>;
+}
+
+/// The audit log.
+#[async_trait]
+pub trait AuditLog: Send + Sync {
+    /// Appends records that belong to no other change.
+    async fn append_audit(&self, rows: Vec<AuditRow>) -> Result<()>;
+
+    /// Reads records, newest first.
+    async fn list_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>>;
+}
+
+/// Exact rate limits.
+#[async_trait]
+pub trait Limits: Send + Sync {
+    /// Counts one attempt of `subject` in `bucket`, if fewer than `limit` were counted in the last `window`. Otherwise
+    /// nothing is counted, and the answer says how long until the oldest one leaves the window.
+    async fn take_limit(
+        &self,
+        bucket: &'static str,
+        subject: &str,
+        limit: u32,
+        window: Duration,
+        now: Timestamp,
+    ) -> Result<std::result::Result<(), Duration>>;
+
+    /// Removes counted attempts older than `before`, at most `limit`. How many there were.
+    async fn sweep_limits(&self, before: Timestamp, limit: u32) -> Result<u64>;
+}

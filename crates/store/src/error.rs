@@ -1,0 +1,13 @@
+//! What can go wrong in a store.
+
+/// An operation that did not happen. Conditions that callers decide on (not found, lost a race) are not errors: they are
+/// values of the operations.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or written now; the same operation may succeed later.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What is stored breaks the rules of this version: a corrupt row, a newer schema, a changed migration.
+    #[error("the store is not usable: {0}")]
+    Corrupt(String),
+}

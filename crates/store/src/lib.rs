@@ -1,0 +1,15 @@
+//! The store: what valetkey keeps, behind one contract.
+//!
+//! The contract is made of **whole operations**, not of tables and not of open transactions: each method is atomic in
+//! every engine, and compare-and-set on `generation` (connections) or `version` (connectors) is the only tool against
+//! races. The store holds sealed bytes and cannot open them. An audit record that belongs to a change is written in the
+//! same transaction as the change.
+
+mod contract;
+mod error;
+pub mod rows;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+
+pub use contract::{AuditLog, Connections, Connectors, Flows, Keys, Limits, Store, Vault};
+pub use error::StoreError;
