@@ -1,1 +1,54 @@
-fn main() {}
+//! The tasks of this repository: `cargo xtask <task>`.
+
+mod arrows;
+mod ci;
+mod generate;
+mod rooms;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::shell::{Workspace, say};
+
+const USAGE: &str = "\
+cargo xtask <task>
+
+  test            installs what the tests need (Debian), builds, runs all tests
+  ci              everything that must pass: format, lints, licences, documentation, arrows, schemas, tests
+  arrows          which crate and which room of the binary may use which
+  gen [--check]   writes schema/*.json from the code, or checks that they are up to date
+  demo [args]     builds a release and runs `valetkey demo`";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("xtask: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match args {
+        ["test"] => test::run(&workspace),
+        ["ci"] => ci::run(&workspace),
+        ["arrows"] => arrows::run(&workspace),
+        ["gen"] => generate::run(&workspace, generate::Mode::Write),
+        ["gen", "--check"] => generate::run(&workspace, generate::Mode::Check),
+        ["demo", rest @ ..] => demo(&workspace, rest),
+        _ => bail!("name a task\n\n{USAGE}"),
+    }
+}
+
+fn demo(workspace: &Workspace, args: &[&str]) -> Result<()> {
+    workspace.run("cargo", &["build", "--release", "--package", "valetkey"])?;
+    let binary = workspace.target().join("release/valetkey");
+    workspace.run(binary.as_str(), &[&["demo"], args].concat())
+}

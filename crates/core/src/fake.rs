@@ -16,7 +16,10 @@ pub struct FakeClock {
 impl FakeClock {
     /// Starts at the given wall time, with the monotonic clock at zero.
     pub fn at(start: Timestamp) -> Self {
-        Self { wall: AtomicI64::new(start.0), monotonic: AtomicI64::new(0) }
+        Self {
+            wall: AtomicI64::new(start.0),
+            monotonic: AtomicI64::new(0),
+        }
     }
 
     /// Lets time pass on both clocks.
@@ -62,7 +65,10 @@ impl FakeRng {
 impl Rng for FakeRng {
     fn fill(&self, bytes: &mut [u8]) {
         for chunk in bytes.chunks_mut(8) {
-            let mut z = self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = self
+                .0
+                .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst)
+                .wrapping_add(0x9e37_79b9_7f4a_7c15);
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             z ^= z >> 31;

@@ -110,6 +110,13 @@ impl ConnectionName {
     }
 }
 
+impl KeyId {
+    /// Who works at the command line of the machine.
+    pub fn operator() -> Self {
+        Self("operator".to_owned())
+    }
+}
+
 impl ConnectorTypeId {
     /// The id without its leading dot, as redirect URIs show it.
     pub fn without_dot(&self) -> &str {

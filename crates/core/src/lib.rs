@@ -18,7 +18,7 @@ pub use code::ErrorCode;
 pub use id::{ConnectionName, ConnectorId, ConnectorTypeId, InvalidId, KeyId, ProfileUid, SpaceId};
 pub use message::{Request, Response};
 pub use owner::{AuthMode, ConnectionKey, Owner};
-pub use principal::{Principal, Privilege, Privileges};
+pub use principal::{KeyGrant, Principal, Privilege, Privileges};
 pub use rng::Rng;
 pub use secret::Secret;
 pub use time::{Clock, Timestamp};

@@ -25,7 +25,12 @@ pub struct Request {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: Url) -> Self {
-        Self { method, url, headers: HeaderMap::new(), body: Vec::new() }
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+        }
     }
 
     /// Sets a header that holds a secret, replacing any of that name. `false` if the value cannot be a header value.

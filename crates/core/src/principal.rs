@@ -1,6 +1,7 @@
 //! Who calls, and what they may do.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -101,18 +102,18 @@ impl FromIterator<Privilege> for Privileges {
     }
 }
 
-/// Who makes a request: a key, possibly bound to a user or acting for one, possibly narrowed.
+/// What an API key allows, and where.
 #[derive(Clone, Debug)]
-pub struct Principal {
-    /// The API key that was presented.
-    pub key: KeyId,
-    /// The name of that key, for people.
-    pub key_name: String,
-    /// The user the request is made for, if any.
-    pub user: Option<ProfileUid>,
-    /// The space of this request.
-    pub space: SpaceId,
-    /// What the key allows.
+pub struct KeyGrant {
+    /// The public part of the key.
+    pub id: KeyId,
+    /// For people.
+    pub name: String,
+    /// The spaces it is valid in; `*` for all.
+    pub spaces: BTreeSet<String>,
+    /// The user it is bound to.
+    pub profile_uid: Option<ProfileUid>,
+    /// What it allows.
     pub privileges: Privileges,
     /// The only connectors it may see, if it is narrowed.
     pub connectors: Option<BTreeSet<ConnectorId>>,
@@ -120,20 +121,55 @@ pub struct Principal {
     pub actions: Option<BTreeSet<String>>,
 }
 
+impl KeyGrant {
+    /// Whether the key is valid in this space.
+    pub fn valid_in(&self, space: &str) -> bool {
+        self.spaces.contains("*") || self.spaces.contains(space)
+    }
+
+    /// Whether everything that `other` reaches is within the reach of this key too: spaces, user, privileges, connectors
+    /// and actions.
+    pub fn covers(&self, other: &Self) -> bool {
+        fn within<T: Ord>(only: Option<&BTreeSet<T>>, wanted: Option<&BTreeSet<T>>) -> bool {
+            only.is_none_or(|only| wanted.is_some_and(|wanted| wanted.is_subset(only)))
+        }
+        let user = match (&self.profile_uid, &other.profile_uid) {
+            (Some(own), other) => other.as_ref() == Some(own),
+            (None, Some(_)) => self.privileges.allow(Privilege::UsersActAs),
+            (None, None) => true,
+        };
+        user && (self.spaces.contains("*") || other.spaces.is_subset(&self.spaces))
+            && self.privileges.cover(&other.privileges)
+            && within(self.connectors.as_ref(), other.connectors.as_ref())
+            && within(self.actions.as_ref(), other.actions.as_ref())
+    }
+}
+
+/// Who makes a request: a key, in a space, possibly for a user.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The API key that was presented.
+    pub key: Arc<KeyGrant>,
+    /// The user the request is made for, if any.
+    pub user: Option<ProfileUid>,
+    /// The space of this request.
+    pub space: SpaceId,
+}
+
 impl Principal {
     /// Whether the key allows this.
     pub fn may(&self, privilege: Privilege) -> bool {
-        self.privileges.allow(privilege)
+        self.key.privileges.allow(privilege)
     }
 
     /// Whether the key may see this connector at all.
     pub fn sees(&self, connector: &ConnectorId) -> bool {
-        self.connectors.as_ref().is_none_or(|only| only.contains(connector))
+        self.key.connectors.as_ref().is_none_or(|only| only.contains(connector))
     }
 
     /// Whether the key may run this action.
     pub fn runs(&self, action: &str) -> bool {
-        self.actions.as_ref().is_none_or(|only| only.contains(action))
+        self.key.actions.as_ref().is_none_or(|only| only.contains(action))
     }
 }
 
@@ -154,7 +190,10 @@ mod tests {
     #[test]
     fn names_are_what_serde_reads() {
         for p in Privilege::ALL {
-            assert_eq!(serde_json::to_value(p).expect("a name"), serde_json::Value::from(p.as_str()));
+            assert_eq!(
+                serde_json::to_value(p).expect("a name"),
+                serde_json::Value::from(p.as_str())
+            );
         }
     }
 }

@@ -1,1 +1,157 @@
-//! Under construction.
+//! The product: connectors, flows, connections, refresh, use, revocation, actions, audit.
+//!
+//! The engine knows traits only: a [`Store`](valetkey_store::Store), a [`Wire`](wire::Wire), a clock and a random
+//! source come in from outside, so that tests own them. It has no sockets and no clock of its own, and every task it
+//! starts is tracked, so that a stop can wait for what must not be cut off.
+//!
+//! Where to look: [`flow`] starts the authorization code grant and `callback` ends it; `grant` decides whether a
+//! stored token is used; `refresh` renews it; `revoke` ends it; `action` spends it.
+
+mod action;
+mod audit;
+mod callback;
+mod caller;
+mod connector;
+mod discovery;
+mod error;
+pub mod flow;
+mod grant;
+mod key;
+mod metrics;
+mod refresh;
+mod revoke;
+mod settings;
+mod status;
+mod sweep;
+mod vault;
+pub mod wire;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_lc_rs::hmac;
+use quick_cache::sync::Cache;
+use tokio_util::task::TaskTracker;
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
+use valetkey_seal::KeyRing;
+use valetkey_spec::Catalogue;
+use valetkey_store::Store;
+
+pub use action::{Execute, ExecuteResult, TestResult};
+pub use callback::{CallbackPage, CallbackRequest};
+pub use caller::Caller;
+pub use connector::{ChangeConnector, ConnectorView, NewConnector};
+pub use error::{Authorization, Error, Reason, Result};
+pub use grant::{AccessToken, AccessTokenRequest, Account};
+pub use key::{KeyView, NewKey};
+pub use metrics::Metrics;
+pub use settings::{RateLimit, Settings};
+pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
+pub use vault::{OpenVaultError, open_vault};
+
+use wire::Wire;
+
+/// Everything that the engine is made of. The binary's `app` builds it once.
+#[derive(Debug)]
+pub struct Parts {
+    /// What an operator set.
+    pub settings: Settings,
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The network.
+    pub wire: Arc<dyn Wire>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub rng: Arc<dyn Rng>,
+    /// What opens sealed records.
+    pub ring: KeyRing,
+    /// The connector types.
+    pub catalogue: Catalogue,
+    /// Who owns the tasks that the engine starts.
+    pub tasks: TaskTracker,
+}
+
+/// The engine. Cheap to share: it lives behind one [`Arc`].
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    store: Arc<dyn Store>,
+    wire: Arc<dyn Wire>,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+    ring: KeyRing,
+    catalogue: Catalogue,
+    tasks: TaskTracker,
+    metrics: Metrics,
+    /// Names this process in leases.
+    holder: String,
+    key_hashing: hmac::Key,
+    keys: Cache<KeyId, Arc<key::KnownKey>>,
+    key_failures: Cache<String, (u64, u32)>,
+    connectors: Cache<(SpaceId, ConnectorId), Arc<connector::Connector>>,
+    connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
+    flights: refresh::Flights,
+    setbacks: Cache<ConnectionKey, refresh::Setback>,
+    rejections: Cache<ConnectionKey, grant::Rejection>,
+    uses: Mutex<audit::Uses>,
+}
+
+impl Engine {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let holder = parts.rng.uuid();
+        let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
+        let cached = parts.settings.cached_connections;
+        Arc::new(Self {
+            settings: parts.settings,
+            store: parts.store,
+            wire: parts.wire,
+            clock: parts.clock,
+            rng: parts.rng,
+            ring: parts.ring,
+            catalogue: parts.catalogue,
+            tasks: parts.tasks,
+            metrics: Metrics::default(),
+            holder,
+            key_hashing,
+            keys: Cache::new(1_000),
+            key_failures: Cache::new(10_000),
+            connectors: Cache::new(1_000),
+            connections: Cache::new(cached),
+            flights: refresh::Flights::default(),
+            setbacks: Cache::new(10_000),
+            rejections: Cache::new(10_000),
+            uses: Mutex::default(),
+        })
+    }
+
+    /// The engine's counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The connector types.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether the store answers and can be written.
+    pub async fn ready(&self) -> Result<()> {
+        Ok(self.store.probe().await?)
+    }
+
+    fn vault(&self) -> vault::Vault<'_> {
+        vault::Vault {
+            ring: &self.ring,
+            rng: &*self.rng,
+        }
+    }
+
+    /// Whether something read at `read_at` (monotonic) may still be used without asking the store.
+    fn is_recent(&self, read_at: Duration) -> bool {
+        self.settings
+            .cache_max_age
+            .is_none_or(|max| self.clock.monotonic().saturating_sub(read_at) <= max)
+    }
+}

@@ -1,0 +1,111 @@
+//! The audit log: records that belong to a change are written with the change by the store; the others go through here.
+//!
+//! Uses of a token are many and small. Those that differ in nothing but time are counted in one record a second, so that
+//! every use is in the log without a write of its own; a stop flushes what waits.
+
+use std::collections::BTreeMap;
+
+use valetkey_core::{ConnectionKey, KeyId, ProfileUid, Timestamp};
+use valetkey_store::rows::AuditRow;
+
+use crate::Engine;
+use crate::caller::{Audit, Caller};
+use crate::error::Result;
+
+/// How many different uses may wait before they are written at once.
+const MAX_WAITING: usize = 20_000;
+
+/// What makes two uses the same but for time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct UseKey {
+    kind: &'static str,
+    outcome: &'static str,
+    connection: ConnectionKey,
+    key: KeyId,
+    user: Option<ProfileUid>,
+    action: Option<String>,
+}
+
+/// Uses that wait to be written, and single records that belong to no change.
+#[derive(Debug, Default)]
+pub(crate) struct Uses {
+    counted: BTreeMap<UseKey, (Timestamp, String, i64)>,
+    single: Vec<AuditRow>,
+}
+
+impl Engine {
+    /// Counts one use of a connection's credential.
+    pub(crate) fn audit_use(
+        &self,
+        caller: &Caller,
+        kind: &'static str,
+        outcome: &'static str,
+        connection: &ConnectionKey,
+        action: Option<&str>,
+    ) {
+        let key = UseKey {
+            kind,
+            outcome,
+            connection: connection.clone(),
+            key: caller.principal.key.id.clone(),
+            user: caller.principal.user.clone(),
+            action: action.map(str::to_owned),
+        };
+        let mut uses = self.lock_uses();
+        let entry = uses
+            .counted
+            .entry(key)
+            .or_insert_with(|| (self.clock.now(), caller.address.clone(), 0));
+        entry.2 += 1;
+    }
+
+    /// Writes a record soon, with the next uses.
+    pub(crate) fn audit_later(&self, row: AuditRow) {
+        self.lock_uses().single.push(row);
+    }
+
+    /// Whether so much waits that the caller should flush before going on: nothing is dropped, callers wait instead.
+    pub fn audit_is_full(&self) -> bool {
+        let uses = self.lock_uses();
+        uses.counted.len() + uses.single.len() >= MAX_WAITING
+    }
+
+    /// Writes what waits. What cannot be written waits on.
+    pub async fn flush_audit(&self) -> Result<()> {
+        let waiting = std::mem::take(&mut *self.lock_uses());
+        if waiting.counted.is_empty() && waiting.single.is_empty() {
+            return Ok(());
+        }
+        let mut rows = waiting.single;
+        rows.extend(
+            waiting
+                .counted
+                .into_iter()
+                .map(|(key, (at, address, count))| use_row(key, at, address, count)),
+        );
+        if let Err(error) = self.store.append_audit(rows.clone()).await {
+            self.lock_uses().single.extend(rows);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn lock_uses(&self) -> std::sync::MutexGuard<'_, Uses> {
+        self.uses.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn use_row(key: UseKey, at: Timestamp, address: String, count: i64) -> AuditRow {
+    let mut audit = Audit::new(key.kind, at)
+        .connection(&key.connection)
+        .outcome(key.outcome);
+    if let Some(action) = key.action {
+        audit = audit.detail("action", action);
+    }
+    let mut row = audit.row();
+    row.key = Some(key.key);
+    row.user = key.user;
+    row.address = Some(address);
+    row.count = count;
+    row
+}

@@ -1,0 +1,448 @@
+//! The authorization code flow, up to the provider: start, connect page, cancel.
+//!
+//! A flow is identified by its `state` alone; the store knows only the hash of it. Everything that the exchange will need
+//! is sealed into the flow at start, so that an edit in between cannot redirect a code.
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+use url::Url;
+use valetkey_core::encode::base64url;
+use valetkey_core::{
+    ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Owner, Privilege, ProfileUid, Secret, Timestamp,
+};
+use valetkey_oauth::AuthorizationRequest;
+use valetkey_store::rows::{BoundBrowser, Digest, FlowRow, FlowState};
+
+use crate::Engine;
+use crate::caller::Caller;
+use crate::connector::{Connector, validation};
+use crate::error::{Error, Result};
+use crate::settings::RateLimit;
+use crate::vault::digest_of;
+use crate::wire::WireError;
+
+/// What a flow is started with.
+#[derive(Debug, Default)]
+pub struct StartFlow {
+    /// Where the browser goes when the flow is over; a page of ours if left out.
+    pub return_url: Option<String>,
+    /// Whether the connect page asks before it leaves for the provider; yes if left out.
+    pub confirm: Option<bool>,
+    /// A part of the connector's scopes; all of them if left out.
+    pub scopes: Option<Vec<String>>,
+    /// Which of the owner's accounts.
+    pub connection: Option<ConnectionName>,
+}
+
+/// A flow that was started.
+#[derive(Debug)]
+pub struct StartedFlow {
+    /// Where the browser must go: our own connect page.
+    pub authorization_url: Url,
+    /// What identifies the flow; needed to cancel it.
+    pub state: Secret<String>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// What the connect page shows, and the cookie that binds the browser.
+#[derive(Debug)]
+pub struct ConnectPage {
+    /// The connector's name.
+    pub connector: String,
+    /// The name of its type.
+    pub connector_type: String,
+    /// Whose account is being connected; `None` for a shared connection.
+    pub user: Option<ProfileUid>,
+    /// What is asked for.
+    pub scopes: Vec<String>,
+    /// Where the person will say yes or no.
+    pub provider_host: String,
+    /// The provider's authorization URL.
+    pub authorization_url: Url,
+    /// Whether to ask first.
+    pub confirm: bool,
+    /// The name of the cookie.
+    pub cookie_name: String,
+    /// The cookie to set; `None` if the browser has it already.
+    pub cookie: Option<Secret<String>>,
+    /// How long it is needed, in seconds.
+    pub cookie_seconds: u64,
+}
+
+/// What the exchange needs, sealed into the flow.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Payload {
+    pub(crate) verifier: Option<String>,
+    pub(crate) authorization_url: String,
+    pub(crate) redirect_uri: String,
+    pub(crate) token_url: String,
+    pub(crate) scopes: Vec<String>,
+    pub(crate) return_url: Option<String>,
+    pub(crate) confirm: bool,
+    /// The connector's version at start.
+    pub(crate) version: i64,
+    /// The issuer that the callback's `iss` must name, if it is known.
+    pub(crate) issuer: Option<String>,
+    /// Whether the provider announces that it sends `iss`.
+    pub(crate) sends_iss: bool,
+}
+
+impl Drop for Payload {
+    fn drop(&mut self) {
+        use zeroize::Zeroize as _;
+        self.verifier.zeroize();
+        self.authorization_url.zeroize();
+    }
+}
+
+impl Engine {
+    /// Starts a flow for the caller.
+    pub async fn start_flow(&self, caller: &Caller, id: &ConnectorId, start: StartFlow) -> Result<StartedFlow> {
+        caller.need(Privilege::OauthConnect)?;
+        let connector = self.connector(&caller.principal, id).await?;
+        if !connector.has_flow() {
+            connector.oauth()?;
+            return Err(Error::new(
+                ErrorCode::AuthTypeNotOauth,
+                "this connector gets its tokens with the client's own credentials; there is no account to connect",
+            ));
+        }
+        let owner = connector.owner_for(&caller.principal)?;
+        self.take_limit("authorize", &caller.limit_subject(), self.settings.authorize_limit)
+            .await?;
+        let base = self.public_base_url()?;
+        let return_url = start
+            .return_url
+            .as_deref()
+            .map(|u| self.check_return_url(u, &base))
+            .transpose()?;
+        let key = ConnectionKey {
+            space: caller.principal.space.clone(),
+            connector: id.clone(),
+            owner,
+            name: start.connection.unwrap_or_else(ConnectionName::default_name),
+        };
+
+        let state = valetkey_oauth::new_state(&*self.rng);
+        let (mut payload, authorization_url) = self.prepare(&connector, &base, start.scopes, &state)?;
+        payload.return_url = return_url;
+        payload.confirm = start.confirm.unwrap_or(true);
+        payload.authorization_url = authorization_url.into();
+
+        let now = self.clock.now();
+        let ticket = Secret::new(base64url(&self.rng.bytes::<32>()));
+        let state_hash = digest_of(state.expose());
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&payload).map_err(Error::internal)?);
+        let row = FlowRow {
+            state_hash,
+            id: base64url(&self.rng.bytes::<9>()),
+            ticket_hash: Some(digest_of(ticket.expose())),
+            browser_hash: None,
+            sealed: self.vault().seal_flow(&key, &state_hash, &plain)?,
+            context: connector.context(),
+            key,
+            state: FlowState::Pending,
+            started_by: caller.principal.key.id.clone(),
+            created_at: now,
+            expires_at: now.plus(self.settings.flow_ttl),
+        };
+        let expires_at = row.expires_at;
+        let audit = caller
+            .audit("flow.start", now)
+            .connection(&row.key)
+            .detail("flow", row.id.as_str());
+        if !self
+            .store
+            .put_flow(row, self.settings.max_pending_flows, audit.row())
+            .await?
+        {
+            return Err(Error::new(
+                ErrorCode::TooManyFlows,
+                "too many flows of this user are waiting; finish or cancel one, or wait until they expire",
+            )
+            .retry_after(self.settings.flow_ttl));
+        }
+        self.metrics.flow("started");
+        let mut connect = base;
+        connect
+            .path_segments_mut()
+            .map_err(|()| Error::internal("public_base_url cannot have paths"))?
+            .pop_if_empty()
+            .extend(["connect", ticket.expose().as_str()]);
+        Ok(StartedFlow {
+            authorization_url: connect,
+            state,
+            expires_at,
+        })
+    }
+
+    /// Builds the authorization request, and what its exchange will need.
+    fn prepare(
+        &self,
+        connector: &Connector,
+        base: &Url,
+        scopes: Option<Vec<String>>,
+        state: &Secret<String>,
+    ) -> Result<(Payload, Url)> {
+        let setup = connector.oauth()?;
+        let authorization_url = self.endpoint("authorizationUrl", setup.authorization_url.as_deref())?;
+        let token_url = self.endpoint("tokenUrl", setup.token_url.as_deref())?;
+        if setup.client_id.is_empty() {
+            return Err(Error::new(
+                ErrorCode::OauthConfigIncomplete,
+                "secrets.clientId is missing; set it first",
+            ));
+        }
+        let scopes = allowed_scopes(&setup.scopes, scopes)?;
+        let last = if connector.row.legacy_redirect_uri {
+            String::new()
+        } else {
+            format!("/{}", connector.context())
+        };
+        let base = base.as_str().trim_end_matches('/');
+        let redirect_uri = format!("{base}/api/actions/connector/_oauth_callback{last}");
+        let pkce = setup
+            .profile
+            .authorize
+            .pkce
+            .then(|| valetkey_oauth::new_pkce(&*self.rng));
+        let url = AuthorizationRequest {
+            profile: &setup.profile,
+            endpoint: &authorization_url,
+            client_id: &setup.client_id,
+            redirect_uri: &redirect_uri,
+            state: state.expose(),
+            challenge: pkce.as_ref().map(|p| p.challenge.as_str()),
+            scopes: &scopes,
+            resource: setup.resource.as_deref(),
+            extra_params: &setup.extra_params,
+        }
+        .url()
+        .map_err(|e| Error::new(ErrorCode::ReservedParameter, e.to_string()))?;
+        let payload = Payload {
+            verifier: pkce.map(|p| p.verifier.expose().clone()),
+            authorization_url: String::new(),
+            redirect_uri,
+            token_url: token_url.into(),
+            scopes,
+            return_url: None,
+            confirm: true,
+            version: connector.row.version,
+            issuer: setup.issuer.clone().or_else(|| setup.profile.issuer.clone()),
+            sends_iss: setup.profile.sends_iss,
+        };
+        Ok((payload, url))
+    }
+
+    /// Opens the connect page of a ticket in a browser. `cookie` looks up a cookie that the browser sent.
+    pub async fn open_ticket(
+        &self,
+        ticket: &str,
+        cookie: impl Fn(&str) -> Option<String> + Send,
+    ) -> Result<ConnectPage> {
+        let hash = digest_of(ticket);
+        let gone = || {
+            Error::new(
+                ErrorCode::FlowInvalid,
+                "this link is unknown, used up or too old; go back and start again",
+            )
+        };
+        let waiting = self.store.get_flow_by_ticket(&hash).await?.ok_or_else(gone)?;
+        if waiting.expires_at <= self.clock.now() {
+            return Err(Error::new(
+                ErrorCode::FlowExpired,
+                "this link is too old; go back and start again",
+            ));
+        }
+        let name = self.cookie_name(&waiting.id);
+        let sent = cookie(&name);
+        let secret = Secret::new(base64url(&self.rng.bytes::<32>()));
+        let (flow, cookie) = match self.store.bind_browser(&hash, digest_of(secret.expose())).await? {
+            BoundBrowser::Bound(flow) => (flow, Some(secret)),
+            BoundBrowser::Already(flow) if same_browser(&flow, sent.as_deref()) => (flow, None),
+            BoundBrowser::Already(_) => {
+                return Err(Error::new(
+                    ErrorCode::TicketUsed,
+                    "this link was opened in another browser; only that one can go on. Go back and start again",
+                ));
+            }
+            BoundBrowser::Unknown => return Err(gone()),
+        };
+        let connector = self
+            .load_connector(&flow.key.space, &flow.key.connector)
+            .await?
+            .ok_or_else(gone)?;
+        let payload = self.open_payload(&flow)?;
+        let authorization_url = Url::parse(&payload.authorization_url).map_err(Error::internal)?;
+        Ok(ConnectPage {
+            connector: connector.row.name.clone(),
+            connector_type: connector.spec.name.clone(),
+            user: flow.key.owner.user().cloned(),
+            scopes: payload.scopes.clone(),
+            provider_host: authorization_url.host_str().unwrap_or_default().to_owned(),
+            authorization_url,
+            confirm: payload.confirm,
+            cookie_name: name,
+            cookie,
+            cookie_seconds: flow.expires_at.since(self.clock.now()).as_secs().max(1),
+        })
+    }
+
+    /// Ends a waiting flow of the caller's. Unknown ones are no error: there is nothing left to do.
+    pub async fn cancel_flow(&self, caller: &Caller, id: &ConnectorId, state: &str) -> Result<()> {
+        caller.need(Privilege::OauthConnect)?;
+        self.connector(&caller.principal, id).await?;
+        let hash = digest_of(state);
+        let Some(flow) = self.store.get_flow(&hash).await? else {
+            return Ok(());
+        };
+        let here = flow.key.space == caller.principal.space && flow.key.connector == *id;
+        let own = match &flow.key.owner {
+            Owner::User(user) => caller.principal.user.as_ref() == Some(user),
+            Owner::Shared => {
+                flow.started_by == caller.principal.key.id || caller.principal.may(Privilege::ConnectorsWrite)
+            }
+        };
+        if !here || !own {
+            return Err(Error::new(
+                ErrorCode::FlowUserMismatch,
+                "this flow belongs to somebody else",
+            ));
+        }
+        let now = self.clock.now();
+        if let valetkey_store::rows::TakenFlow::Taken(flow) = self.store.take_flow(&hash, now).await? {
+            let audit = caller
+                .audit("flow.reject", now)
+                .connection(&flow.key)
+                .outcome("cancelled");
+            self.audit_later(audit.detail("flow", flow.id.as_str()).row());
+            self.metrics.flow("cancelled");
+        }
+        Ok(())
+    }
+
+    pub(crate) fn open_payload(&self, flow: &FlowRow) -> Result<Payload> {
+        let plain = self.vault().open_flow(&flow.key, &flow.state_hash, &flow.sealed)?;
+        serde_json::from_slice(&plain).map_err(Error::internal)
+    }
+
+    /// The name of the cookie that binds a flow to its browser. The prefix makes browsers refuse one that a sibling domain
+    /// sets (RFC 6265bis section 4.1.3.2); it exists on https only.
+    pub(crate) fn cookie_name(&self, flow: &str) -> String {
+        if self.is_https() {
+            format!("__Host-valetkey-flow-{flow}")
+        } else {
+            format!("valetkey-flow-{flow}")
+        }
+    }
+
+    /// Whether browsers reach us over https.
+    pub fn is_https(&self) -> bool {
+        self.settings
+            .public_base_url
+            .as_ref()
+            .is_some_and(|u| u.scheme() == "https")
+    }
+
+    pub(crate) async fn take_limit(&self, bucket: &'static str, subject: &str, limit: RateLimit) -> Result<()> {
+        let taken = self
+            .store
+            .take_limit(bucket, subject, limit.limit, limit.window, self.clock.now())
+            .await?;
+        taken.map_err(|wait| {
+            Error::new(
+                ErrorCode::RateLimited,
+                "too many attempts; wait as long as Retry-After says",
+            )
+            .retry_after(wait)
+        })
+    }
+
+    fn public_base_url(&self) -> Result<Url> {
+        self.settings.public_base_url.clone().ok_or_else(|| {
+            Error::new(
+                ErrorCode::PublicBaseUrlMissing,
+                "set public_base_url (VALETKEY_PUBLIC_BASE_URL) to the address at which browsers reach valetkey",
+            )
+        })
+    }
+
+    /// A return URL is ours or its origin is in the list; nothing else is ever followed.
+    fn check_return_url(&self, text: &str, base: &Url) -> Result<String> {
+        let refused = || {
+            Error::new(
+                ErrorCode::ReturnUrlNotAllowed,
+                "returnUrl must be an absolute http(s) URL whose origin is ours or in allowed_return_origins",
+            )
+        };
+        if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains('\\') {
+            return Err(refused());
+        }
+        let url = valetkey_oauth::check_endpoint(text)
+            .or_else(|_| without_fragment(text))
+            .map_err(|()| refused())?;
+        let origin = url.origin().ascii_serialization();
+        let ours = origin == base.origin().ascii_serialization();
+        if ours || self.settings.allowed_return_origins.contains(&origin) {
+            Ok(url.into())
+        } else {
+            Err(refused())
+        }
+    }
+
+    /// An endpoint of the connector's, checked before anybody is sent there.
+    fn endpoint(&self, field: &str, url: Option<&str>) -> Result<Url> {
+        let url = url.filter(|u| !u.is_empty()).ok_or_else(|| {
+            Error::new(
+                ErrorCode::OauthConfigIncomplete,
+                format!("secrets.{field} is missing; set it first"),
+            )
+        })?;
+        let url = valetkey_oauth::check_endpoint(url).map_err(|e| validation(format!("secrets.{field}: {e}")))?;
+        self.wire.check(&url).map_err(|error| match error {
+            WireError::HostNotAllowed => Error::new(
+                ErrorCode::HostNotAllowed,
+                format!("the host of secrets.{field} is not in allowed_hosts; ask the operator to add it"),
+            ),
+            WireError::AddressDenied => Error::new(
+                ErrorCode::AddressDenied,
+                format!("secrets.{field} is an address that is not public; ask the operator for allow_networks"),
+            ),
+            _ => validation(format!(
+                "secrets.{field}: must be https, unless the operator lists the host in allow_insecure_http"
+            )),
+        })?;
+        Ok(url)
+    }
+}
+
+/// A return URL may have a fragment, unlike an endpoint.
+fn without_fragment(text: &str) -> std::result::Result<Url, ()> {
+    let (rest, _) = text.split_once('#').ok_or(())?;
+    valetkey_oauth::check_endpoint(rest).map_err(|_| ())?;
+    Url::parse(text).map_err(|_| ())
+}
+
+/// The scopes to ask for: the connector's, or the part of them that the caller wants.
+fn allowed_scopes(configured: &[String], wanted: Option<Vec<String>>) -> Result<Vec<String>> {
+    let Some(wanted) = wanted else {
+        return Ok(configured.to_vec());
+    };
+    if let Some(position) = wanted.iter().position(|s| !configured.contains(s)) {
+        return Err(Error::new(
+            ErrorCode::ScopeNotAllowed,
+            format!("scopes[{position}] is not one of the connector's scopes; an administrator can add it there"),
+        ));
+    }
+    Ok(wanted)
+}
+
+/// Whether the browser that sent this cookie is the one that opened the ticket.
+pub(crate) fn same_browser(flow: &FlowRow, cookie: Option<&str>) -> bool {
+    let (Some(bound), Some(sent)) = (flow.browser_hash, cookie) else {
+        return false;
+    };
+    let Digest(sent) = digest_of(sent);
+    bound.0.ct_eq(&sent).into()
+}

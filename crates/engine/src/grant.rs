@@ -1,0 +1,460 @@
+//! Which token a caller gets: the rules of freshness.
+//!
+//! A token is *fresh* when its expiry is unknown or further away than the margin: the smaller of `refresh_margin` and a
+//! fifth of the token's lifetime, so that short tokens do not loop. A stale token that still works is handed out while a
+//! refresh runs in the background; callers never wait for a refresh that they do not need.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Privilege, Secret, Timestamp};
+use valetkey_oauth::Tokens;
+use valetkey_spec::AuthKind;
+use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, GrantRow};
+
+use crate::Engine;
+use crate::caller::Caller;
+use crate::connector::Connector;
+use crate::error::{Authorization, Error, Reason, Result};
+use crate::refresh::Why;
+use crate::status::needs_person;
+use crate::vault::Token;
+
+/// How long a token that was rejected right after it was minted is not renewed again.
+const COOL_DOWN: Duration = Duration::from_secs(30);
+
+/// How often one call looks at the connection again, when others change it at the same time.
+const MAX_LOOKS: usize = 4;
+
+/// What a caller asks of `_oauth_access_token`.
+#[derive(Debug, Default)]
+pub struct AccessTokenRequest {
+    /// How long the token must last at least.
+    pub minimum_validity: Option<Duration>,
+    /// A token that an API rejected.
+    pub rejected_token: Option<Secret<String>>,
+    /// Which of the owner's accounts.
+    pub connection: Option<ConnectionName>,
+}
+
+/// An access token, on its way out.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub access_token: Secret<String>,
+    /// Its type, as it is put in front of it.
+    pub token_type: String,
+    /// When it ends, if that is known.
+    pub expires_at: Option<Timestamp>,
+    /// What it is good for, separated by spaces.
+    pub scope: Option<String>,
+    /// The account at the provider.
+    pub account: Option<Account>,
+}
+
+/// An account at a provider.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Account {
+    /// The provider's stable id of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// As a person knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// A connection as it is remembered: sealed, as in the store.
+#[derive(Debug)]
+pub(crate) struct CachedConnection {
+    pub(crate) row: ConnectionRow,
+    read_at: Duration,
+}
+
+/// What a token answer brought, with when it was asked for.
+pub(crate) struct Minted {
+    pub(crate) tokens: Tokens,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) asked: Vec<String>,
+}
+
+/// What a caller needs the token for.
+#[derive(Clone, Debug)]
+pub(crate) enum Need {
+    /// A token that works now.
+    Usable,
+    /// A token that works for this long.
+    Lasting(Duration),
+    /// Another token than the one with this text, which an API rejected.
+    Instead(Secret<String>),
+}
+
+/// A token that was minted because the one before was rejected, and that no API has accepted yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Rejection {
+    generation: i64,
+    /// Until when the token is not renewed again, once it was rejected too.
+    cool_until: Option<Duration>,
+}
+
+/// A token ready for use, with the connection it comes from.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) connection: Arc<CachedConnection>,
+    pub(crate) token_type: String,
+    pub(crate) access_token: Secret<String>,
+}
+
+impl Engine {
+    /// Hands out an access token that works.
+    pub async fn access_token(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &ConnectorId,
+        request: AccessTokenRequest,
+    ) -> Result<AccessToken> {
+        caller.need(Privilege::TokensRead)?;
+        let connector = self.connector(&caller.principal, id).await?;
+        connector.oauth()?;
+        let key = ConnectionKey {
+            space: caller.principal.space.clone(),
+            connector: id.clone(),
+            owner: connector.owner_for(&caller.principal)?,
+            name: request.connection.unwrap_or_else(ConnectionName::default_name),
+        };
+        let need = match (request.rejected_token, request.minimum_validity) {
+            (Some(token), _) => Need::Instead(token),
+            (None, Some(span)) => Need::Lasting(span),
+            (None, None) => Need::Usable,
+        };
+        let ready = self.ready_token(&connector, &key, &need).await?;
+        self.audit_use(caller, "token.export", "ok", &key, None);
+        let row = &ready.connection.row;
+        let grant = row.grant.as_ref();
+        Ok(AccessToken {
+            access_token: ready.access_token,
+            token_type: ready.token_type,
+            expires_at: grant.and_then(|g| g.expires_at),
+            scope: grant.map(|g| g.scopes.join(" ")).filter(|s| !s.is_empty()),
+            account: (row.account_id.is_some() || row.account_label.is_some()).then(|| Account {
+                id: row.account_id.clone(),
+                label: row.account_label.clone(),
+            }),
+        })
+    }
+
+    /// A token that serves the need; refreshes, mints or waits for a refresh where there is no other way.
+    pub(crate) async fn ready_token(
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
+        key: &ConnectionKey,
+        need: &Need,
+    ) -> Result<Ready> {
+        let mut seen = self.cached(key).await?;
+        for _ in 0..MAX_LOOKS {
+            let Some(connection) = seen else {
+                seen = Some(self.mint_or_refuse(connector, key, Reason::NoToken, 0).await?);
+                continue;
+            };
+            let row = &connection.row;
+            let now = self.clock.now();
+            if let Some(reason) = needs_person(connector, row, now) {
+                if reason == Reason::RefreshTokenExpired {
+                    self.note_refresh_expired(row).await?;
+                }
+                seen = Some(self.mint_or_refuse(connector, key, reason, row.generation).await?);
+                continue;
+            }
+            let grant = row
+                .grant
+                .as_ref()
+                .ok_or_else(|| Error::internal("an active connection has no grant"))?;
+            let renewable = grant.sealed_refresh.is_some() || is_client_credentials(connector);
+            let why = match need {
+                Need::Instead(rejected) => {
+                    let ready = self.open(&connection)?;
+                    if ready.access_token.same_as(rejected.expose()) {
+                        if !renewable {
+                            return Err(Authorization::new(
+                                Reason::TokenRevoked,
+                                &connector.row.auth_type,
+                                &key.connector,
+                            )
+                            .into());
+                        }
+                        self.check_cool_down(row)?;
+                        Some(Why::Rejected)
+                    } else {
+                        Self::must_renew(grant, now, None)
+                    }
+                }
+                Need::Usable => Self::must_renew(grant, now, None),
+                Need::Lasting(span) => Self::must_renew(grant, now, Some(*span)),
+            };
+            match why {
+                Some(why) if renewable => {
+                    let generation = row.generation;
+                    let renewed = self.renew(connector, key, generation, why).await?;
+                    if why == Why::Rejected && renewed.row.generation > generation {
+                        let rejection = Rejection {
+                            generation: renewed.row.generation,
+                            cool_until: None,
+                        };
+                        self.rejections.insert(key.clone(), rejection);
+                    }
+                    // A renewed token is as good as it gets, even if it does not last as long as asked for.
+                    if renewed.row.generation > generation && needs_person(connector, &renewed.row, now).is_none() {
+                        return self.open(&renewed);
+                    }
+                    seen = Some(renewed);
+                }
+                _ => {
+                    if renewable && self.is_stale(grant, now) {
+                        self.renew_in_background(connector, key, row.generation);
+                    }
+                    return self.open(&connection);
+                }
+            }
+        }
+        Err(Error::new(
+            ErrorCode::ProviderUnavailable,
+            "the connection changes too often right now; try again",
+        )
+        .retry_after(Duration::from_secs(1)))
+    }
+
+    /// Whether the caller must wait for a new token.
+    fn must_renew(grant: &GrantRow, now: Timestamp, lasting: Option<Duration>) -> Option<Why> {
+        let end = grant.expires_at?;
+        let left = end.since(now);
+        let enough = lasting.map_or(!left.is_zero(), |span| left > span);
+        (!enough).then_some(Why::Expired)
+    }
+
+    fn is_stale(&self, grant: &GrantRow, now: Timestamp) -> bool {
+        grant
+            .expires_at
+            .is_some_and(|end| end.since(now) <= margin(grant, self.settings.refresh_margin))
+    }
+
+    /// A token minted after a rejection and rejected again costs no refresh for a while: an API that answers 401 to
+    /// everything must not cost a refresh per call.
+    fn check_cool_down(&self, row: &ConnectionRow) -> Result<()> {
+        let Some(mut rejection) = self.rejections.get(&row.key).filter(|r| r.generation == row.generation) else {
+            return Ok(());
+        };
+        let now = self.clock.monotonic();
+        let until = match rejection.cool_until {
+            Some(until) if until <= now => {
+                self.rejections.remove(&row.key);
+                return Ok(());
+            }
+            Some(until) => until,
+            None => {
+                let until = now + COOL_DOWN;
+                rejection.cool_until = Some(until);
+                self.rejections.insert(row.key.clone(), rejection);
+                until
+            }
+        };
+        Err(Error::new(
+            ErrorCode::RefreshCooldown,
+            "the token was renewed a moment ago and is rejected again; renewing it once more will not help now",
+        )
+        .retry_after(until.saturating_sub(now)))
+    }
+
+    /// An API accepted the connection's token: what was rejected before no longer matters.
+    pub(crate) fn accepted(&self, key: &ConnectionKey) {
+        if !self.rejections.is_empty() {
+            self.rejections.remove(key);
+        }
+    }
+
+    /// A connection that needs a person is a refusal, but client credentials need nobody: they are minted anew.
+    async fn mint_or_refuse(
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
+        key: &ConnectionKey,
+        reason: Reason,
+        generation: i64,
+    ) -> Result<Arc<CachedConnection>> {
+        if is_client_credentials(connector) {
+            return self.renew(connector, key, generation, Why::Mint).await;
+        }
+        Err(Authorization::new(reason, &connector.row.auth_type, &key.connector).into())
+    }
+
+    /// A connection, from memory or from the store. Tombstones count as nothing.
+    pub(crate) async fn cached(&self, key: &ConnectionKey) -> Result<Option<Arc<CachedConnection>>> {
+        if let Some(known) = self.connections.get(key).filter(|c| self.is_recent(c.read_at)) {
+            self.metrics.cache("hit");
+            return Ok(Some(known));
+        }
+        self.metrics.cache("miss");
+        let row = self.store.get_connection(key).await?;
+        Ok(row
+            .filter(|r| r.state != ConnectionState::Disconnected)
+            .map(|row| self.remember(row)))
+    }
+
+    /// Remembers a row, unless a newer one is known.
+    pub(crate) fn remember(&self, row: ConnectionRow) -> Arc<CachedConnection> {
+        let connection = Arc::new(CachedConnection {
+            row,
+            read_at: self.clock.monotonic(),
+        });
+        let newer = self
+            .connections
+            .get(&connection.row.key)
+            .filter(|c| c.row.generation > connection.row.generation);
+        if let Some(newer) = newer {
+            return newer;
+        }
+        self.connections
+            .insert(connection.row.key.clone(), Arc::clone(&connection));
+        connection
+    }
+
+    /// Opens the access token of a connection.
+    pub(crate) fn open(&self, connection: &Arc<CachedConnection>) -> Result<Ready> {
+        let row = &connection.row;
+        let grant = row
+            .grant
+            .as_ref()
+            .ok_or_else(|| Error::internal("an active connection has no grant"))?;
+        let sealed = self.vault().open_token(
+            &row.key,
+            Token::Access,
+            row.generation,
+            &row.binding,
+            &grant.sealed_access,
+        )?;
+        let (token_type, token) = sealed
+            .expose()
+            .split_once(' ')
+            .ok_or_else(|| Error::internal("a sealed token has no type"))?;
+        Ok(Ready {
+            connection: Arc::clone(connection),
+            token_type: token_type.to_owned(),
+            access_token: Secret::from(token),
+        })
+    }
+
+    /// Seals what a token answer brought, for the generation that it will be.
+    pub(crate) fn seal_grant(
+        &self,
+        connector: &Connector,
+        key: &ConnectionKey,
+        generation: i64,
+        minted: &Minted,
+        previous: Option<&ConnectionRow>,
+    ) -> Result<GrantRow> {
+        let Minted { tokens, sent_at, asked } = minted;
+        let binding = &connector.row.binding;
+        let vault = self.vault();
+        let text = zeroize::Zeroizing::new(format!("{} {}", tokens.token_type, tokens.access_token.expose()));
+        let before = previous.and_then(|p| p.grant.as_ref());
+        let refresh = match (&tokens.refresh_token, previous) {
+            (Some(token), _) => Some(token.clone()),
+            // A refresh that brings no new refresh token leaves the old one in force (RFC 6749 section 6).
+            (None, Some(row)) => self.open_refresh(row)?,
+            (None, None) => None,
+        };
+        let rotated = tokens.refresh_token.is_some();
+        let lifetime = tokens
+            .expires_in
+            .or_else(|| tokens.expires_at.map(|end| end.since(*sent_at)));
+        let mut metadata = before.map(|g| g.metadata.clone()).unwrap_or_default();
+        metadata.extend(tokens.metadata.clone());
+        Ok(GrantRow {
+            sealed_access: vault.seal_token(key, Token::Access, generation, binding, &text)?,
+            sealed_refresh: refresh
+                .map(|t| vault.seal_token(key, Token::Refresh, generation, binding, t.expose()))
+                .transpose()?,
+            expires_at: lifetime.map(|span| sent_at.plus(span)),
+            lifetime_ms: lifetime.and_then(|span| i64::try_from(span.as_millis()).ok()),
+            refresh_expires_at: match tokens.refresh_expires_in {
+                Some(span) => Some(sent_at.plus(span)),
+                None if rotated => None,
+                None => before.and_then(|g| g.refresh_expires_at),
+            },
+            scopes: match (&tokens.scopes, before) {
+                (Some(scopes), _) => scopes.clone(),
+                (None, Some(before)) => before.scopes.clone(),
+                (None, None) => asked.clone(),
+            },
+            metadata,
+        })
+    }
+
+    /// Opens the refresh token of a connection, if it has one.
+    pub(crate) fn open_refresh(&self, row: &ConnectionRow) -> Result<Option<Secret<String>>> {
+        let sealed = row.grant.as_ref().and_then(|g| g.sealed_refresh.as_ref());
+        sealed
+            .map(|s| {
+                self.vault()
+                    .open_token(&row.key, Token::Refresh, row.generation, &row.binding, s)
+            })
+            .transpose()
+    }
+
+    /// Stores a grant that was just made, over whatever was there.
+    pub(crate) async fn store_new_grant(
+        &self,
+        connector: &Connector,
+        key: &ConnectionKey,
+        minted: Minted,
+        audit: AuditRow,
+    ) -> Result<Arc<CachedConnection>> {
+        for note in &minted.tokens.notes {
+            self.metrics.ignored_field(note);
+        }
+        let mut generation = self
+            .store
+            .get_connection(key)
+            .await?
+            .map_or(1, |row| row.generation + 1);
+        loop {
+            let grant = self.seal_grant(connector, key, generation, &minted, None)?;
+            let row = ConnectionRow {
+                key: key.clone(),
+                generation,
+                state: ConnectionState::Active,
+                grant: Some(grant),
+                binding: connector.row.binding,
+                spec_version: connector.spec.version,
+                account_id: minted.tokens.account_id.clone(),
+                account_label: minted.tokens.account_label.clone(),
+                connected_at: self.clock.now(),
+                refreshed_at: None,
+                intent: None,
+            };
+            match self.store.put_connection(row, audit.clone()).await? {
+                Committed::Done(row) => {
+                    self.setbacks.remove(key);
+                    self.rejections.remove(key);
+                    return Ok(self.remember(*row));
+                }
+                // Sealed bytes are bound to their generation: seal again for the next one.
+                Committed::Lost(row) => generation = row.map_or(generation, |r| r.generation) + 1,
+            }
+        }
+    }
+}
+
+/// The margin of a token: at most a fifth of its lifetime.
+pub(crate) fn margin(grant: &GrantRow, setting: Duration) -> Duration {
+    let lifetime = grant
+        .lifetime_ms
+        .and_then(|ms| u64::try_from(ms).ok())
+        .map(Duration::from_millis);
+    lifetime.map_or(setting, |l| setting.min(l / 5))
+}
+
+pub(crate) fn is_client_credentials(connector: &Connector) -> bool {
+    connector
+        .auth()
+        .is_ok_and(|a| a.kind == AuthKind::OauthClientCredentials)
+}

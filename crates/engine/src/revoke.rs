@@ -1,0 +1,208 @@
+//! The end of a connection: deleted here at once, and revoked at the provider as far as that can be done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+use valetkey_core::{AuthMode, ConnectionKey, ConnectionName, ConnectorId, Privilege, Secret};
+use valetkey_oauth::{Revocation, Tokens};
+use valetkey_store::rows::ConnectionRow;
+
+use crate::Engine;
+use crate::caller::{Audit, Caller};
+use crate::connector::Connector;
+use crate::error::{Error, Result};
+use crate::vault::Token;
+use crate::wire::Outcome;
+
+/// How many connections a deleted connector revokes.
+pub(crate) const MAX_AT_ONCE: u32 = 200;
+
+/// How long a provider may take for one revocation.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a caller waits for revocations; they go on without the caller.
+const CALLER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many revocations run at once.
+const CONCURRENCY: usize = 8;
+
+impl Engine {
+    /// Ends the caller's connection.
+    pub async fn disconnect(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &ConnectorId,
+        name: Option<ConnectionName>,
+    ) -> Result<()> {
+        let connector = self.connector(&caller.principal, id).await?;
+        match connector.row.auth_mode {
+            AuthMode::Shared => caller.need(Privilege::ConnectorsWrite)?,
+            AuthMode::PerUser => caller.need(Privilege::OauthConnect)?,
+        }
+        connector.oauth()?;
+        let key = ConnectionKey {
+            space: caller.principal.space.clone(),
+            connector: id.clone(),
+            owner: connector.owner_for(&caller.principal)?,
+            name: name.unwrap_or_else(ConnectionName::default_name),
+        };
+        let audit = caller
+            .audit("connection.state", self.clock.now())
+            .connection(&key)
+            .outcome("disconnected")
+            .detail("to", "disconnected");
+        let before = self.store.disconnect(&key, audit.row()).await?;
+        self.connections.remove(&key);
+        if let Some(row) = before {
+            self.revoke_in_tasks(connector, vec![row]).await;
+        }
+        Ok(())
+    }
+
+    /// Revokes the connections of a connector that was deleted.
+    pub(crate) async fn revoke_all(self: &Arc<Self>, connector: &Arc<Connector>, rows: Vec<ConnectionRow>) {
+        if connector.oauth.is_some() {
+            self.revoke_in_tasks(Arc::clone(connector), rows).await;
+        }
+    }
+
+    /// Revokes on tasks that outlive the caller; the caller waits for them, but not for ever.
+    async fn revoke_in_tasks(self: &Arc<Self>, connector: Arc<Connector>, rows: Vec<ConnectionRow>) {
+        let permits = Arc::new(tokio::sync::Semaphore::new(CONCURRENCY));
+        let tasks: Vec<_> = rows
+            .into_iter()
+            .map(|row| {
+                let (engine, connector, permits) = (Arc::clone(self), Arc::clone(&connector), Arc::clone(&permits));
+                self.tasks.spawn(async move {
+                    let _permit = permits.acquire().await;
+                    engine.revoke_row(&connector, &row).await;
+                })
+            })
+            .collect();
+        let all = async {
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a revocation ended without a word");
+                }
+            }
+        };
+        if tokio::time::timeout(CALLER_PATIENCE, all).await.is_err() {
+            tracing::info!("revocations go on in the background");
+        }
+    }
+
+    async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
+        let outcome = match self.tokens_of(row) {
+            Ok((access, refresh)) => {
+                if self.grant_is_shared(connector, row).await {
+                    "kept_for_another_connection"
+                } else {
+                    self.revoke(connector, &access, refresh.as_ref()).await
+                }
+            }
+            Err(error) => {
+                tracing::error!(connector.id = %row.key.connector, code = %error.code, "tokens to be revoked cannot be opened");
+                "unreadable"
+            }
+        };
+        self.record_revocation(&row.key, outcome);
+    }
+
+    /// Revokes tokens that were minted for a connection that ended meanwhile.
+    pub(crate) async fn revoke_tokens(&self, connector: &Connector, key: &ConnectionKey, tokens: &Tokens) {
+        let outcome = self
+            .revoke(connector, &tokens.access_token, tokens.refresh_token.as_ref())
+            .await;
+        self.record_revocation(key, outcome);
+    }
+
+    fn record_revocation(&self, key: &ConnectionKey, outcome: &'static str) {
+        self.metrics.revocation(outcome);
+        self.audit_later(
+            Audit::new("token.revoke", self.clock.now())
+                .connection(key)
+                .outcome(outcome)
+                .row(),
+        );
+    }
+
+    /// Where the provider ends the whole grant of an account with one token, another connection to it must not suffer.
+    async fn grant_is_shared(&self, connector: &Connector, row: &ConnectionRow) -> bool {
+        let kills = connector
+            .oauth
+            .as_ref()
+            .and_then(|o| o.profile.revoke.as_ref())
+            .is_some_and(|r| r.kills_grant);
+        let Some(account) = row.account_id.as_ref().filter(|_| kills) else {
+            return false;
+        };
+        // If the store cannot say, the other connection is given the benefit of the doubt.
+        self.store.shares_account(&row.key, account).await.unwrap_or(true)
+    }
+
+    fn tokens_of(&self, row: &ConnectionRow) -> Result<(Secret<String>, Option<Secret<String>>)> {
+        let grant = row
+            .grant
+            .as_ref()
+            .ok_or_else(|| Error::internal("the connection has no grant"))?;
+        let sealed = self.vault().open_token(
+            &row.key,
+            Token::Access,
+            row.generation,
+            &row.binding,
+            &grant.sealed_access,
+        )?;
+        let access = sealed.expose().split_once(' ').map(|(_, token)| Secret::from(token));
+        Ok((
+            access.ok_or_else(|| Error::internal("a sealed token has no type"))?,
+            self.open_refresh(row)?,
+        ))
+    }
+
+    /// Refresh token first: it is the one that could make new ones (RFC 7009 section 2.1).
+    async fn revoke(
+        &self,
+        connector: &Connector,
+        access: &Secret<String>,
+        refresh: Option<&Secret<String>>,
+    ) -> &'static str {
+        let Some(setup) = &connector.oauth else {
+            return "unsupported";
+        };
+        let Some(endpoint) = setup.revocation_url.as_deref().and_then(|u| Url::parse(u).ok()) else {
+            return "unsupported";
+        };
+        let client = match self.client(connector) {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::error!(code = %error.code, "the client secret for a revocation cannot be opened");
+                return "unreadable";
+            }
+        };
+        let mut worst = "done";
+        let tokens = refresh
+            .map(|t| (t, "refresh_token"))
+            .into_iter()
+            .chain([(access, "access_token")]);
+        for (token, hint) in tokens {
+            let Ok(request) = valetkey_oauth::revocation_request(&setup.profile, &endpoint, &client, token, hint)
+            else {
+                return "unsupported";
+            };
+            match self.wire.send_token(request, REVOCATION_TIMEOUT).await {
+                Outcome::Answered(response) => match valetkey_oauth::read_revocation(&response) {
+                    Revocation::Done => {}
+                    Revocation::Unsupported if hint == "access_token" && refresh.is_some() => {}
+                    Revocation::Unsupported => worst = "unsupported",
+                    Revocation::Failed { .. } => worst = "failed",
+                },
+                Outcome::NotSent(error) | Outcome::Uncertain(error) => {
+                    tracing::warn!(connector.id = %connector.row.id, %error, "the provider could not be told of a revocation");
+                    worst = "failed";
+                }
+            }
+        }
+        worst
+    }
+}

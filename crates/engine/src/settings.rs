@@ -1,0 +1,69 @@
+//! What an operator may set about the engine. The binary reads the settings; the engine only obeys.
+
+use std::time::Duration;
+
+use url::Url;
+
+/// How often something may be tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// This many times …
+    pub limit: u32,
+    /// … in any span of this length.
+    pub window: Duration,
+}
+
+/// The engine's settings.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where browsers reach this installation; no flow can start without it.
+    pub public_base_url: Option<Url>,
+    /// Origins that a return URL may have besides our own.
+    pub allowed_return_origins: Vec<String>,
+    /// How long a flow may take.
+    pub flow_ttl: Duration,
+    /// Flows of one owner that may wait at the same time.
+    pub max_pending_flows: u32,
+    /// Starts per user.
+    pub authorize_limit: RateLimit,
+    /// Callbacks per user.
+    pub callback_limit: RateLimit,
+    /// How long before its expiry a token counts as stale; never more than a fifth of the token's lifetime.
+    pub refresh_margin: Duration,
+    /// How long a token endpoint may take to answer.
+    pub token_timeout: Duration,
+    /// How long a lease lasts; longer than `token_timeout` plus the time to commit.
+    pub refresh_lease: Duration,
+    /// How long an API may take to answer an action.
+    pub response_timeout: Duration,
+    /// How many bytes an API may answer to an action.
+    pub max_response_content_length: usize,
+    /// How many connections are remembered (sealed) in memory.
+    pub cached_connections: usize,
+    /// How old a remembered record may be before the store is asked again; `None` when this process is the only writer.
+    pub cache_max_age: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let hourly = RateLimit {
+            limit: 100,
+            window: Duration::from_secs(3600),
+        };
+        Self {
+            public_base_url: None,
+            allowed_return_origins: Vec::new(),
+            flow_ttl: Duration::from_secs(600),
+            max_pending_flows: 20,
+            authorize_limit: hourly,
+            callback_limit: hourly,
+            refresh_margin: Duration::from_secs(300),
+            token_timeout: Duration::from_secs(30),
+            refresh_lease: Duration::from_secs(40),
+            response_timeout: Duration::from_secs(60),
+            max_response_content_length: 1024 * 1024,
+            cached_connections: 10_000,
+            cache_max_age: None,
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! What people and administrators see: standings, and the audit log.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use valetkey_core::{
+    AuthMode, ConnectionName, ConnectorId, ErrorCode, Owner, Principal, Privilege, ProfileUid, Timestamp,
+};
+use valetkey_store::rows::{AuditEntry, AuditFilter, ConnectionRow, ConnectionState};
+
+use crate::Engine;
+use crate::caller::Caller;
+use crate::connector::Connector;
+use crate::error::{Error, Reason, Result};
+
+/// How many connections of one owner are looked at.
+const MAX_OWNED: u32 = 10_000;
+
+/// How a caller stands with a connector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserAuthStatus {
+    /// An account is connected.
+    Connected,
+    /// No account is connected.
+    NotConnected,
+    /// A person must connect again.
+    Reauthorize,
+    /// The connector needs no account.
+    NotApplicable,
+}
+
+/// How a caller stands with a connector, with the reason.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AuthStatus {
+    /// The standing.
+    pub user_auth_status: UserAuthStatus,
+    /// Why it must be connected again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+}
+
+/// Which records of the audit log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Only this type.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Only this connector.
+    pub connector: Option<ConnectorId>,
+    /// Only this user.
+    pub user: Option<ProfileUid>,
+    /// Not before this.
+    pub from: Option<Timestamp>,
+    /// Before this.
+    pub to: Option<Timestamp>,
+    /// The `next` of the page before.
+    pub after: Option<i64>,
+    /// How many; 50 unless said otherwise, at most 200.
+    pub limit: Option<u32>,
+}
+
+/// One page of the audit log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AuditPage {
+    /// The records, newest first.
+    pub records: Vec<AuditView>,
+    /// What to send as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<i64>,
+}
+
+/// One record of the audit log.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct AuditView {
+    /// Rises with every record.
+    pub seq: i64,
+    /// When; for counted records, the first time.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// The type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `ok`, or a code.
+    pub outcome: String,
+    /// The API key that asked.
+    pub key: Option<String>,
+    /// The user it was for.
+    pub user: Option<String>,
+    /// The connector.
+    pub connector: Option<String>,
+    /// Whose connection: `shared`, or `user:` and the `profile_uid`.
+    pub owner: Option<String>,
+    /// Which of the owner's connections.
+    pub connection: Option<String>,
+    /// The request.
+    pub request_id: Option<String>,
+    /// The caller's address.
+    pub address: Option<String>,
+    /// More, by type.
+    #[schema(value_type = Object)]
+    pub details: Map<String, Value>,
+    /// How many such events the record stands for.
+    pub count: i64,
+}
+
+impl From<AuditEntry> for AuditView {
+    fn from(e: AuditEntry) -> Self {
+        Self {
+            seq: e.seq,
+            at: e.at,
+            kind: e.kind,
+            outcome: e.outcome,
+            key: e.key,
+            user: e.user,
+            connector: e.connector,
+            owner: e.owner,
+            connection: e.connection,
+            request_id: e.request_id,
+            address: e.address,
+            details: e.details,
+            count: e.count,
+        }
+    }
+}
+
+impl Engine {
+    /// How the caller stands with every connector of the space that needs an account or might.
+    pub async fn auth_status(&self, caller: &Caller) -> Result<BTreeMap<String, AuthStatus>> {
+        caller.need_one_of(&[Privilege::ConnectorsRead, Privilege::OauthConnect])?;
+        let connectors = self.visible_connectors(&caller.principal).await?;
+        let statuses = self.statuses(&caller.principal, &connectors).await?;
+        let named = connectors.iter().zip(statuses).map(|(c, (user_auth_status, reason))| {
+            (
+                c.row.id.to_string(),
+                AuthStatus {
+                    user_auth_status,
+                    reason,
+                },
+            )
+        });
+        Ok(named.collect())
+    }
+
+    /// The standing with each of these connectors, in their order, from at most two reads of the store.
+    pub(crate) async fn statuses(
+        &self,
+        principal: &Principal,
+        connectors: &[Arc<Connector>],
+    ) -> Result<Vec<(UserAuthStatus, Option<Reason>)>> {
+        let wants = |mode| connectors.iter().any(|c| c.has_flow() && c.row.auth_mode == mode);
+        let mut rows = Vec::new();
+        if wants(AuthMode::Shared) {
+            rows.extend(
+                self.store
+                    .list_owned(&principal.space, &Owner::Shared, MAX_OWNED)
+                    .await?,
+            );
+        }
+        if let Some(user) = principal.user.as_ref().filter(|_| wants(AuthMode::PerUser)) {
+            rows.extend(
+                self.store
+                    .list_owned(&principal.space, &Owner::User(user.clone()), MAX_OWNED)
+                    .await?,
+            );
+        }
+        let now = self.clock.now();
+        let by_connector: BTreeMap<_, _> = rows
+            .iter()
+            .filter(|r| r.key.name == ConnectionName::default_name())
+            .map(|r| ((&r.key.connector, r.key.owner != Owner::Shared), r))
+            .collect();
+        Ok(connectors
+            .iter()
+            .map(|c| {
+                let row = by_connector.get(&(&c.row.id, c.row.auth_mode == AuthMode::PerUser));
+                standing(c, row.copied(), now)
+            })
+            .collect())
+    }
+
+    /// Reads the audit log of the caller's space.
+    pub async fn audit(&self, caller: &Caller, query: AuditQuery) -> Result<AuditPage> {
+        caller.need(Privilege::AuditRead)?;
+        let limit = query.limit.unwrap_or(50);
+        if !(1..=200).contains(&limit) {
+            return Err(Error::new(ErrorCode::ValidationFailed, "limit: must be 1 to 200"));
+        }
+        self.flush_audit().await?;
+        let filter = AuditFilter {
+            space: Some(caller.principal.space.clone()),
+            kind: query.kind,
+            connector: query.connector,
+            user: query.user,
+            from: query.from,
+            to: query.to,
+            before: query.after,
+            limit: limit + 1,
+        };
+        let mut entries = self.store.list_audit(&filter).await?;
+        let more = entries.len() > limit as usize;
+        entries.truncate(limit as usize);
+        let next = entries.last().filter(|_| more).map(|e| e.seq);
+        Ok(AuditPage {
+            records: entries.into_iter().map(AuditView::from).collect(),
+            next,
+        })
+    }
+}
+
+/// What a stored connection means for its owner, now.
+fn standing(connector: &Connector, row: Option<&ConnectionRow>, now: Timestamp) -> (UserAuthStatus, Option<Reason>) {
+    if !connector.has_flow() {
+        return (UserAuthStatus::NotApplicable, None);
+    }
+    match row {
+        None => (UserAuthStatus::NotConnected, None),
+        Some(row) => match needs_person(connector, row, now) {
+            None => (UserAuthStatus::Connected, None),
+            Some(Reason::NoToken) => (UserAuthStatus::NotConnected, None),
+            Some(reason) => (UserAuthStatus::Reauthorize, Some(reason)),
+        },
+    }
+}
+
+/// Why this connection cannot work again without a person; `None` if it can.
+pub(crate) fn needs_person(connector: &Connector, row: &ConnectionRow, now: Timestamp) -> Option<Reason> {
+    match (&row.state, &row.grant) {
+        (ConnectionState::Disconnected, _) | (_, None) => Some(Reason::NoToken),
+        _ if row.binding != connector.row.binding => Some(Reason::ConnectorChanged),
+        (ConnectionState::Reauthorize(cause), _) => Some(Reason::from_word(cause).unwrap_or(Reason::TokenRevoked)),
+        (ConnectionState::Active, Some(grant)) => {
+            let access_ended = grant.expires_at.is_some_and(|end| end <= now);
+            let refresh_ended = grant.refresh_expires_at.is_some_and(|end| end <= now);
+            match &grant.sealed_refresh {
+                None if access_ended => Some(Reason::TokenExpired),
+                Some(_) if access_ended && refresh_ended => Some(Reason::RefreshTokenExpired),
+                _ => None,
+            }
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What is cleaned up while the service runs.
+
+use crate::Engine;
+use crate::error::Result;
+
+/// Rows removed in one go, so that a sweep never holds the writer for long.
+const BATCH: u32 = 1_000;
+
+impl Engine {
+    /// Removes flows that ended and counted attempts that no limit looks at any more. How many rows went.
+    pub async fn sweep(&self) -> Result<u64> {
+        let now = self.clock.now();
+        let window = self
+            .settings
+            .authorize_limit
+            .window
+            .max(self.settings.callback_limit.window);
+        let mut removed = 0;
+        loop {
+            let flows = self.store.sweep_flows(now, BATCH).await?;
+            let attempts = self.store.sweep_limits(now.minus(window), BATCH).await?;
+            removed += flows + attempts;
+            if flows < u64::from(BATCH) && attempts < u64::from(BATCH) {
+                return Ok(removed);
+            }
+        }
+    }
+}

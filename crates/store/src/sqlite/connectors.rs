@@ -1,0 +1,136 @@
+//! Connectors.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+use valetkey_core::{AuthMode, ConnectorId, SpaceId};
+
+use super::fields::{Fields, all, first, json};
+use super::{Result, SqliteStore, audit};
+use crate::Connectors;
+use crate::rows::{AuditRow, ConnectorRow};
+
+macro_rules! columns {
+    () => {
+        "space, id, type_id, name, config, auth_type, auth_mode, auth, sealed_secrets, binding, version,
+         legacy_redirect_uri, created_at, updated_at"
+    };
+}
+
+macro_rules! values {
+    () => {
+        "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14"
+    };
+}
+
+super::statements! {
+    ADD = concat!(
+        "INSERT INTO connector (", columns!(), ") VALUES (", values!(), ") ON CONFLICT (space, id) DO NOTHING"
+    );
+    REPLACE = concat!(
+        "UPDATE connector SET (", columns!(), ") = (", values!(), ") WHERE space = ?1 AND id = ?2 AND version = ?11 - 1"
+    );
+    GET = concat!("SELECT ", columns!(), " FROM connector WHERE space = ?1 AND id = ?2");
+    LIST = concat!(
+        "SELECT ", columns!(), " FROM connector WHERE space = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+    );
+    DELETE = "DELETE FROM connector WHERE space = ?1 AND id = ?2";
+    DELETE_FLOWS = "DELETE FROM flow WHERE space = ?1 AND connector = ?2";
+    DELETE_CONNECTIONS = "DELETE FROM connection WHERE space = ?1 AND connector = ?2";
+}
+
+#[async_trait]
+impl Connectors for SqliteStore {
+    async fn put_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
+        self.write(move |conn| {
+            let added = save(conn, ADD, &row)?;
+            audit::note(conn, added, &audit)
+        })
+        .await
+    }
+
+    async fn replace_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
+        self.write(move |conn| {
+            let replaced = save(conn, REPLACE, &row)?;
+            audit::note(conn, replaced, &audit)
+        })
+        .await
+    }
+
+    async fn get_connector(&self, space: &SpaceId, id: &ConnectorId) -> Result<Option<ConnectorRow>> {
+        self.read(|conn| first(conn, GET, [space.as_str(), id.as_str()], from_row))
+    }
+
+    async fn list_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorRow>> {
+        // Every id is greater than the empty text.
+        let after = after.map_or("", ConnectorId::as_str);
+        self.read(|conn| all(conn, LIST, params![space.as_str(), after, limit], from_row))
+    }
+
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool> {
+        let (space, id) = (space.clone(), id.clone());
+        self.write(move |conn| {
+            let found = delete(conn, &space, &id)?;
+            audit::note(conn, found, &audit)
+        })
+        .await
+    }
+}
+
+fn save(conn: &Connection, statement: &str, row: &ConnectorRow) -> Result<bool> {
+    let saved = conn.prepare_cached(statement)?.execute(params![
+        row.space.as_str(),
+        row.id.as_str(),
+        row.type_id.as_str(),
+        row.name,
+        json(&row.config)?,
+        row.auth_type,
+        row.auth_mode.as_str(),
+        json(&row.auth)?,
+        row.sealed_secrets.as_ref().map(|sealed| &sealed.0),
+        row.binding.0,
+        row.version,
+        row.legacy_redirect_uri,
+        row.created_at.0,
+        row.updated_at.0,
+    ])?;
+    Ok(saved > 0)
+}
+
+fn delete(conn: &Connection, space: &SpaceId, id: &ConnectorId) -> Result<bool> {
+    let key = [space.as_str(), id.as_str()];
+    if conn.prepare_cached(DELETE)?.execute(key)? == 0 {
+        return Ok(false);
+    }
+    conn.prepare_cached(DELETE_FLOWS)?.execute(key)?;
+    conn.prepare_cached(DELETE_CONNECTIONS)?.execute(key)?;
+    Ok(true)
+}
+
+fn from_row(row: &Row<'_>) -> Result<ConnectorRow> {
+    let mut fields = Fields::of(row);
+    Ok(ConnectorRow {
+        space: fields.id()?,
+        id: fields.id()?,
+        type_id: fields.id()?,
+        name: fields.value()?,
+        config: fields.json()?,
+        auth_type: fields.value()?,
+        auth_mode: match fields.value::<String>()?.as_str() {
+            "shared" => AuthMode::Shared,
+            "per-user" => AuthMode::PerUser,
+            _ => return Err(fields.corrupt()),
+        },
+        auth: fields.json()?,
+        sealed_secrets: fields.sealed_if_any()?,
+        binding: fields.digest()?,
+        version: fields.value()?,
+        legacy_redirect_uri: fields.value()?,
+        created_at: fields.time()?,
+        updated_at: fields.time()?,
+    })
+}

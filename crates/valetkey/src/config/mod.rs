@@ -1,0 +1,299 @@
+//! The settings: from a TOML file, then the environment, then flags. This is the only place that reads the environment.
+//!
+//! An unknown setting is an error that names it, wherever it comes from; a wrong value is an error that names the setting,
+//! where it was set, and what it should look like, and never shows a secret.
+
+mod table;
+mod value;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use ipnet::IpNet;
+use toml::Value;
+use url::Url;
+use valetkey_core::Secret;
+use valetkey_engine::RateLimit;
+
+use table::{Kind, SETTINGS};
+
+pub(crate) use table::example;
+
+/// What an operator set, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) public_base_url: Option<Url>,
+    pub(crate) master_key: Option<Secret<String>>,
+    pub(crate) master_key_file: PathBuf,
+    pub(crate) bootstrap_api_key: Option<Secret<String>>,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) allow_networks: Vec<IpNet>,
+    pub(crate) allow_insecure_http: Vec<String>,
+    pub(crate) allowed_return_origins: Vec<String>,
+    pub(crate) upstreams: Vec<(Url, Url)>,
+    pub(crate) extra_ca_file: Option<PathBuf>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) response_timeout: Duration,
+    pub(crate) max_response_content_length: usize,
+    pub(crate) connectors_dir: Option<PathBuf>,
+    pub(crate) log: String,
+    pub(crate) flow_ttl: Duration,
+    pub(crate) refresh_margin: Duration,
+    pub(crate) token_timeout: Duration,
+    pub(crate) max_pending_flows: u32,
+    pub(crate) authorize_limit: RateLimit,
+    pub(crate) callback_limit: RateLimit,
+}
+
+/// A value and where it was set.
+struct Set {
+    value: Value,
+    place: String,
+}
+
+/// The values that were set, by path.
+#[derive(Default)]
+pub(crate) struct Values(BTreeMap<&'static str, Set>);
+
+impl Values {
+    /// Reads the file, the process's environment and `flags`, in this order; later ones win.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the environment"
+    )]
+    pub(crate) fn gather(file: Option<&Path>, flags: &[(String, String)]) -> Result<Self> {
+        let mut values = Self::default();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            values.add_file(&text, &path.display().to_string())?;
+        }
+        values.add_environment(std::env::vars())?;
+        for (name, text) in flags {
+            let setting = table::find(name).ok_or_else(|| anyhow!("there is no setting {name} (from --set)"))?;
+            values.add_text(setting.path, text, format!("the flag for {name}"))?;
+        }
+        Ok(values)
+    }
+
+    /// Adds what a file says.
+    pub(crate) fn add_file(&mut self, text: &str, place: &str) -> Result<()> {
+        // The parser's message quotes the line it stumbles over, which may hold a secret: only its place is passed on.
+        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
+            let line = e
+                .span()
+                .map_or(1, |s| text[..s.start.min(text.len())].lines().count().max(1));
+            anyhow!("{place}:{line}: {}", e.message())
+        })?;
+        self.add_table("", &table, place)
+    }
+
+    fn add_table(&mut self, prefix: &str, table: &toml::Table, place: &str) -> Result<()> {
+        for (name, value) in table {
+            let path = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
+            match (table::find(&path), value) {
+                (Some(setting), value) => {
+                    self.0.insert(
+                        setting.path,
+                        Set {
+                            value: value.clone(),
+                            place: place.to_owned(),
+                        },
+                    );
+                }
+                (None, Value::Table(inner)) if SETTINGS.iter().any(|s| s.path.starts_with(&format!("{path}."))) => {
+                    self.add_table(&path, inner, place)?;
+                }
+                (None, _) => {
+                    bail!("{place}: there is no setting `{path}`; `valetkey check-config --example` lists them")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what variables with the prefix `VALETKEY_` say.
+    pub(crate) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<()> {
+        for (name, text) in variables.filter(|(name, _)| name.starts_with("VALETKEY_")) {
+            let setting = SETTINGS
+                .iter()
+                .find(|s| s.variable() == name)
+                .ok_or_else(|| anyhow!("the environment variable {name} is not a setting of valetkey"))?;
+            self.add_text(setting.path, &text, name)?;
+        }
+        Ok(())
+    }
+
+    fn add_text(&mut self, path: &'static str, text: &str, place: String) -> Result<()> {
+        let kind = table::find(path).map_or(Kind::Text, |s| s.kind);
+        let value = value::from_text(kind, text).with_context(|| format!("{place}: {path}"))?;
+        self.0.insert(path, Set { value, place });
+        Ok(())
+    }
+
+    /// Reads one value with `read`; the default if nobody set it.
+    fn read<T>(&self, path: &'static str, read: impl Fn(&Value) -> Result<T>) -> Result<Option<T>> {
+        let setting = table::find(path).ok_or_else(|| anyhow!("no setting {path}"))?;
+        if let Some(set) = self.0.get(path) {
+            return read(&set.value)
+                .map(Some)
+                .map_err(|e| anyhow!("{path} {e} (set in {})", set.place));
+        }
+        if setting.default.is_empty() {
+            return Ok(None);
+        }
+        let line: toml::Table = format!("v = {}", setting.default)
+            .parse()
+            .with_context(|| format!("default of {path}"))?;
+        read(&line["v"]).map(Some)
+    }
+
+    fn must<T>(&self, path: &'static str, read: impl Fn(&Value) -> Result<T>) -> Result<T> {
+        self.read(path, read)?.ok_or_else(|| anyhow!("{path} must be set"))
+    }
+
+    /// Checks everything and makes the settings of it.
+    pub(crate) fn check(&self) -> Result<Config> {
+        if let Some(url) = self.read("database_url", value::text)?.filter(|u| !u.is_empty()) {
+            let scheme = url.split(':').next().unwrap_or_default().to_owned();
+            bail!(
+                "database_url: this version keeps everything in the data directory and cannot use {scheme}; leave it unset"
+            );
+        }
+        let data_dir: PathBuf = self.must("data_dir", non_empty)?.into();
+        let limit = |limit, window| -> Result<RateLimit> {
+            Ok(RateLimit {
+                limit: self.must(limit, |v| value::number(v, 1, 1000))?,
+                window: self.must(window, value::span)?,
+            })
+        };
+        Ok(Config {
+            listen: self.must("listen", |v| {
+                value::text(v)?
+                    .parse()
+                    .map_err(|_| anyhow!("must be an address and a port such as \"127.0.0.1:7420\""))
+            })?,
+            public_base_url: self.read("public_base_url", base_url)?,
+            master_key: self
+                .read("master_key", value::text)?
+                .filter(|k| !k.is_empty())
+                .map(Secret::new),
+            master_key_file: self
+                .read("master_key_file", non_empty)?
+                .map_or_else(|| data_dir.join("master.key"), PathBuf::from),
+            bootstrap_api_key: self.bootstrap_api_key()?,
+            allowed_hosts: self.must("allowed_hosts", value::list)?,
+            allow_networks: self.must("allow_networks", networks)?,
+            allow_insecure_http: self.must("allow_insecure_http", value::list)?,
+            allowed_return_origins: self.must("allowed_return_origins", origins)?,
+            upstreams: self.must("upstreams", upstreams)?,
+            extra_ca_file: self.read("extra_ca_file", non_empty)?.map(PathBuf::from),
+            trusted_proxies: self.must("trusted_proxies", networks)?,
+            response_timeout: self.must("response_timeout", value::span)?,
+            max_response_content_length: self.must("max_response_content_length", value::size)?,
+            connectors_dir: self.read("connectors_dir", non_empty)?.map(PathBuf::from),
+            log: self.must("log", value::text)?,
+            flow_ttl: self.must("oauth.flow_ttl", value::span)?,
+            refresh_margin: self.must("oauth.refresh_margin", value::span)?,
+            token_timeout: self.must("oauth.token_timeout", value::span)?,
+            max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
+            authorize_limit: limit(
+                "oauth.rate_limits.authorize.limit",
+                "oauth.rate_limits.authorize.lookback_window",
+            )?,
+            callback_limit: limit(
+                "oauth.rate_limits.callback.limit",
+                "oauth.rate_limits.callback.lookback_window",
+            )?,
+            data_dir,
+        })
+    }
+
+    fn bootstrap_api_key(&self) -> Result<Option<Secret<String>>> {
+        let given = self.read("bootstrap_api_key", value::text)?.filter(|k| !k.is_empty());
+        let file = self.read("bootstrap_api_key_file", non_empty)?;
+        Ok(match (given, file) {
+            (Some(_), Some(_)) => bail!("set either bootstrap_api_key or bootstrap_api_key_file, not both"),
+            (Some(key), None) => Some(Secret::new(key)),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("bootstrap_api_key_file: cannot read {path}"))?;
+                Some(Secret::new(text.trim().to_owned()))
+            }
+            (None, None) => None,
+        })
+    }
+}
+
+fn non_empty(v: &Value) -> Result<String> {
+    let text = value::text(v)?;
+    if text.is_empty() {
+        bail!("must not be empty; leave it out instead");
+    }
+    Ok(text)
+}
+
+fn base_url(v: &Value) -> Result<Url> {
+    let url =
+        Url::parse(&value::text(v)?).map_err(|_| anyhow!("must be a URL such as \"https://connect.example.com\""))?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !plain || url.query().is_some() || url.fragment().is_some() {
+        bail!("must be an http(s) URL without user, query and fragment, such as \"https://connect.example.com\"");
+    }
+    Ok(url)
+}
+
+fn networks(v: &Value) -> Result<Vec<IpNet>> {
+    let parse = |t: String| {
+        let single = t.parse::<std::net::IpAddr>().map(IpNet::from);
+        t.parse()
+            .or(single)
+            .map_err(|_| anyhow!("must be networks such as \"10.0.0.0/8\"; \"{t}\" is none"))
+    };
+    value::list(v)?.into_iter().map(parse).collect()
+}
+
+fn origin(text: &str) -> Result<Url> {
+    let url = Url::parse(text)
+        .map_err(|_| anyhow!("must hold origins such as \"https://app.example.com\"; \"{text}\" is none"))?;
+    let bare = matches!(url.scheme(), "http" | "https")
+        && url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if bare && url.has_host() && url.username().is_empty() {
+        Ok(url)
+    } else {
+        bail!("must hold origins without a path; \"{text}\" is none")
+    }
+}
+
+fn origins(v: &Value) -> Result<Vec<String>> {
+    value::list(v)?
+        .iter()
+        .map(|t| Ok(origin(t)?.origin().ascii_serialization()))
+        .collect()
+}
+
+fn upstreams(v: &Value) -> Result<Vec<(Url, Url)>> {
+    let pair = |t: String| {
+        let (from, to) = t
+            .split_once('=')
+            .ok_or_else(|| anyhow!("must hold pairs such as \"https://slack.com=http://127.0.0.1:9000\""))?;
+        Ok((origin(from)?, origin(to)?))
+    };
+    value::list(v)?.into_iter().map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! Every setting, once: this table is where names, kinds, defaults and help come from.
+
+/// What a setting's value looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Text.
+    Text,
+    /// Text that is never shown.
+    Secret,
+    /// A list; comma separated in the environment and in flags.
+    List,
+    /// A whole number.
+    Number,
+    /// A span: `30s`, `10m`, `1h`, `500ms`, or seconds as a number.
+    Span,
+    /// Bytes: a number, or `64KiB`, `1MiB`.
+    Size,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setting {
+    /// Its path in the file: `oauth.flow_ttl`.
+    pub(crate) path: &'static str,
+    /// What its value looks like.
+    pub(crate) kind: Kind,
+    /// What it is if nobody sets it, as it would stand in the file; empty for unset.
+    pub(crate) default: &'static str,
+    /// For people.
+    pub(crate) help: &'static str,
+}
+
+const fn setting(path: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Setting {
+    Setting {
+        path,
+        kind,
+        default,
+        help,
+    }
+}
+
+/// The settings, in the order of the example file: plain ones first, sections after.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting(
+        "listen",
+        Kind::Text,
+        "\"127.0.0.1:7420\"",
+        "Address and port to listen on.",
+    ),
+    setting(
+        "data_dir",
+        Kind::Text,
+        "\"valetkey-data\"",
+        "Where the embedded store and the master key live.",
+    ),
+    setting(
+        "database_url",
+        Kind::Text,
+        "",
+        "Another store than the embedded one. Not in this version.",
+    ),
+    setting(
+        "public_base_url",
+        Kind::Text,
+        "",
+        "Where browsers reach this server. No flow can start without it.",
+    ),
+    setting(
+        "master_key",
+        Kind::Secret,
+        "",
+        "The master key itself: 32 bytes in base64 or hexadecimal.",
+    ),
+    setting(
+        "master_key_file",
+        Kind::Text,
+        "",
+        "A file with the master key; `master.key` in the data directory if unset.",
+    ),
+    setting(
+        "bootstrap_api_key",
+        Kind::Secret,
+        "",
+        "An admin API key to create at the first start; starts with vk_.",
+    ),
+    setting("bootstrap_api_key_file", Kind::Text, "", "A file with that key."),
+    setting(
+        "allowed_hosts",
+        Kind::List,
+        "[\"*\"]",
+        "Hosts that outbound requests may go to: `*`, a host, or `*.example.com`.",
+    ),
+    setting(
+        "allow_networks",
+        Kind::List,
+        "[]",
+        "Networks (CIDR) that outbound requests may reach although they are not public.",
+    ),
+    setting(
+        "allow_insecure_http",
+        Kind::List,
+        "[]",
+        "Hosts that outbound requests may reach over plain http.",
+    ),
+    setting(
+        "allowed_return_origins",
+        Kind::List,
+        "[]",
+        "Origins that return URLs may have besides our own.",
+    ),
+    setting(
+        "upstreams",
+        Kind::List,
+        "[]",
+        "Pairs `https://slack.com=http://127.0.0.1:9000`: requests for the first go to the second.",
+    ),
+    setting(
+        "extra_ca_file",
+        Kind::Text,
+        "",
+        "A PEM file with certificate authorities to trust besides the system's.",
+    ),
+    setting(
+        "trusted_proxies",
+        Kind::List,
+        "[]",
+        "Networks (CIDR) of reverse proxies whose X-Forwarded-For is believed.",
+    ),
+    setting(
+        "response_timeout",
+        Kind::Span,
+        "\"60s\"",
+        "How long an API may take to answer an action.",
+    ),
+    setting(
+        "max_response_content_length",
+        Kind::Size,
+        "\"1MiB\"",
+        "How much an API may answer to an action.",
+    ),
+    setting(
+        "connectors_dir",
+        Kind::Text,
+        "",
+        "A directory with more connector specs.",
+    ),
+    setting(
+        "log",
+        Kind::Text,
+        "\"info\"",
+        "What is logged: a level, or a filter such as `info,valetkey_engine=debug`.",
+    ),
+    setting(
+        "oauth.flow_ttl",
+        Kind::Span,
+        "\"10m\"",
+        "How long a person may take to connect an account.",
+    ),
+    setting(
+        "oauth.refresh_margin",
+        Kind::Span,
+        "\"300s\"",
+        "How long before its expiry a token is renewed; at most a fifth of its lifetime.",
+    ),
+    setting(
+        "oauth.token_timeout",
+        Kind::Span,
+        "\"30s\"",
+        "How long a token endpoint may take to answer.",
+    ),
+    setting(
+        "oauth.max_pending_flows",
+        Kind::Number,
+        "20",
+        "Flows of one owner that may wait at the same time.",
+    ),
+    setting(
+        "oauth.rate_limits.authorize.limit",
+        Kind::Number,
+        "100",
+        "Flows that one user may start in the window: 1 to 1000.",
+    ),
+    setting(
+        "oauth.rate_limits.authorize.lookback_window",
+        Kind::Span,
+        "\"1h\"",
+        "The window of that limit.",
+    ),
+    setting(
+        "oauth.rate_limits.callback.limit",
+        Kind::Number,
+        "100",
+        "Callbacks of one user in the window: 1 to 1000.",
+    ),
+    setting(
+        "oauth.rate_limits.callback.lookback_window",
+        Kind::Span,
+        "\"1h\"",
+        "The window of that limit.",
+    ),
+];
+
+/// The setting of a path.
+pub(crate) fn find(path: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|s| s.path == path)
+}
+
+impl Setting {
+    /// How the environment spells it: `VALETKEY_OAUTH__FLOW_TTL`.
+    pub(crate) fn variable(&self) -> String {
+        format!("VALETKEY_{}", self.path.replace('.', "__").to_ascii_uppercase())
+    }
+}
+
+/// An example file with every setting at its default.
+pub(crate) fn example() -> String {
+    let mut text = String::from(
+        "# Settings of valetkey. Every line shows the default. The environment (VALETKEY_…) and flags win.\n",
+    );
+    let mut section = "";
+    for s in SETTINGS {
+        let (place, name) = s.path.rsplit_once('.').unwrap_or(("", s.path));
+        if place != section {
+            section = place;
+            text.push_str("\n[");
+            text.push_str(section);
+            text.push_str("]\n");
+        }
+        let value = if s.default.is_empty() { "\"\"" } else { s.default };
+        for part in ["\n# ", s.help, " (", &s.variable(), ")\n# ", name, " = ", value, "\n"] {
+            text.push_str(part);
+        }
+    }
+    text
+}

@@ -1,0 +1,116 @@
+use super::*;
+
+fn from_file(text: &str) -> Result<Config> {
+    let mut values = Values::default();
+    values.add_file(text, "valetkey.toml")?;
+    values.check()
+}
+
+fn from_env(variables: &[(&str, &str)]) -> Result<Config> {
+    let mut values = Values::default();
+    values.add_environment(variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())))?;
+    values.check()
+}
+
+#[test]
+fn nothing_set_gives_the_documented_defaults() {
+    let config = from_file("").expect("defaults");
+    assert_eq!(config.listen.to_string(), "127.0.0.1:7420");
+    assert_eq!(config.allowed_hosts, ["*"]);
+    assert_eq!(config.flow_ttl, Duration::from_secs(600));
+    assert_eq!(
+        config.authorize_limit,
+        RateLimit {
+            limit: 100,
+            window: Duration::from_secs(3600)
+        }
+    );
+    assert_eq!(config.max_response_content_length, 1 << 20);
+    assert!(config.public_base_url.is_none() && config.allow_networks.is_empty());
+}
+
+#[test]
+fn every_setting_can_be_set_by_its_environment_variable() {
+    for setting in SETTINGS {
+        let mut values = Values::default();
+        let text = match setting.kind {
+            Kind::Number | Kind::Span | Kind::Size => "7",
+            _ => "x",
+        };
+        values
+            .add_environment([(setting.variable(), text.to_owned())].into_iter())
+            .expect("a known variable");
+        assert!(values.0.contains_key(setting.path), "{}", setting.path);
+    }
+    let config = from_env(&[
+        ("VALETKEY_OAUTH__RATE_LIMITS__AUTHORIZE__LIMIT", "5"),
+        ("VALETKEY_ALLOW_NETWORKS", "127.0.0.0/8, ::1"),
+    ]);
+    let config = config.expect("settings");
+    assert_eq!(config.authorize_limit.limit, 5);
+    assert_eq!(config.allow_networks.len(), 2);
+}
+
+#[test]
+fn an_unknown_setting_is_named() {
+    let in_file = from_file("[oauth]\nflow_tll = \"1m\"")
+        .expect_err("unknown")
+        .to_string();
+    assert!(
+        in_file.contains("oauth.flow_tll") && in_file.contains("valetkey.toml"),
+        "{in_file}"
+    );
+    let in_env = from_env(&[("VALETKEY_LISTNE", "x")]).expect_err("unknown").to_string();
+    assert!(in_env.contains("VALETKEY_LISTNE"), "{in_env}");
+}
+
+#[test]
+fn e41_a_wrong_value_is_refused_with_its_name_and_place() {
+    for (text, name) in [
+        ("listen = \"nowhere\"", "listen"),
+        ("allow_networks = [\"10.0.0.0/33\"]", "allow_networks"),
+        (
+            "allowed_return_origins = [\"https://a.example/path\"]",
+            "allowed_return_origins",
+        ),
+        ("upstreams = [\"https://a.example\"]", "upstreams"),
+        ("public_base_url = \"ftp://x\"", "public_base_url"),
+        ("public_base_url = \"\"", "public_base_url"),
+        (
+            "[oauth.rate_limits.authorize]\nlimit = 1001",
+            "oauth.rate_limits.authorize.limit",
+        ),
+        ("response_timeout = \"soon\"", "response_timeout"),
+        ("allowed_hosts = \"*\"", "allowed_hosts"),
+        ("database_url = \"postgres://x\"", "database_url"),
+    ] {
+        let error = from_file(text).expect_err(text).to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_does_not_show_its_lines() {
+    let error = from_file("master_key = \"hunter2").expect_err("no TOML").to_string();
+    assert!(
+        error.starts_with("valetkey.toml:1") && !error.contains("hunter2"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_example_file_holds_every_setting_and_is_valid() {
+    let example = example();
+    let uncommented: String = example
+        .lines()
+        .map(|l| {
+            l.strip_prefix("# ")
+                .filter(|l| l.contains(" = ") && !l.ends_with("= \"\""))
+                .unwrap_or(l)
+        })
+        .filter(|l| !l.starts_with('#'))
+        .map(|l| format!("{l}\n"))
+        .collect();
+    from_file(&uncommented).expect("the example is valid");
+    assert!(SETTINGS.iter().all(|s| example.contains(&s.variable())));
+}

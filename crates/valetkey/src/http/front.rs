@@ -1,0 +1,260 @@
+//! What every request passes on its way in and out: its id, its space, the log, the count, the headers that every answer
+//! has.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use ipnet::IpNet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+use tower::ServiceExt as _;
+use valetkey_core::{ErrorCode, Rng, SpaceId};
+
+use super::error::{ApiError, Pending, write_body};
+
+/// What is known of a request before anything else.
+#[derive(Clone, Debug)]
+pub(crate) struct Meta {
+    /// Its id, in the log and in every answer.
+    pub(crate) request_id: Arc<str>,
+    /// The space of its path.
+    pub(crate) space: SpaceId,
+    /// Where it comes from.
+    pub(crate) address: Arc<str>,
+}
+
+/// Requests by class of status.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FrontMetrics {
+    requests: Family<[(&'static str, &'static str); 1], Counter>,
+}
+
+impl FrontMetrics {
+    /// Makes the counter visible.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "valetkey_http_request",
+            "Requests, by class of status",
+            self.requests.clone(),
+        );
+    }
+
+    fn count(&self, status: StatusCode) {
+        let class = match status.as_u16() / 100 {
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.get_or_create(&[("status", class)]).inc();
+    }
+}
+
+/// The front of the house.
+#[derive(Debug)]
+pub(crate) struct Front {
+    router: Router,
+    metrics: FrontMetrics,
+    trusted_proxies: Vec<IpNet>,
+    /// Request ids are a random start of this process and a number: unique, and cheap.
+    start: String,
+    count: AtomicU64,
+}
+
+impl Front {
+    pub(crate) fn new(router: Router, metrics: FrontMetrics, trusted_proxies: Vec<IpNet>, rng: &dyn Rng) -> Self {
+        let start = valetkey_core::encode::hex(&rng.bytes::<8>());
+        Self {
+            router,
+            metrics,
+            trusted_proxies,
+            start,
+            count: AtomicU64::new(0),
+        }
+    }
+
+    /// Answers one request.
+    pub(crate) async fn answer(&self, mut request: Request, peer: SocketAddr) -> Response {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let request_id: Arc<str> = format!("{}-{number:x}", self.start).into();
+        let method = request.method().clone();
+        let path = request.uri().path().to_owned();
+        let address = self.client_address(peer.ip(), request.headers()).to_string().into();
+        let mut response = match split_space(request.uri()) {
+            Ok((space, rest)) => {
+                if let Some(rest) = rest {
+                    *request.uri_mut() = rest;
+                }
+                let meta = Meta {
+                    request_id: Arc::clone(&request_id),
+                    space,
+                    address,
+                };
+                request.extensions_mut().insert(meta);
+                let Ok(response) = self.router.clone().oneshot(request).await;
+                response
+            }
+            Err(error) => error.into_response(),
+        };
+        self.finish(&mut response, &request_id, method.as_str(), &path);
+        response
+    }
+
+    /// Writes the body of an error, the headers that every answer has, and the line in the log.
+    fn finish(&self, response: &mut Response, request_id: &str, method: &str, path: &str) {
+        let pending = response.extensions_mut().remove::<Pending>();
+        let status = response.status();
+        self.metrics.count(status);
+        let place = masked_path(path);
+        let status = status.as_u16();
+        match pending {
+            Some(Pending(error)) => {
+                let cause = error.cause.as_deref().unwrap_or_default();
+                let code = error.code.as_str();
+                if status >= 500 {
+                    tracing::error!(
+                        request.id = request_id,
+                        http.method = method,
+                        http.path = place,
+                        http.status = status,
+                        code,
+                        cause,
+                        "request"
+                    );
+                } else {
+                    tracing::info!(
+                        request.id = request_id,
+                        http.method = method,
+                        http.path = place,
+                        http.status = status,
+                        code,
+                        cause,
+                        "request"
+                    );
+                }
+                write_body(response, &error, request_id);
+            }
+            None => tracing::debug!(
+                request.id = request_id,
+                http.method = method,
+                http.path = place,
+                http.status = status,
+                "request"
+            ),
+        }
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_str(request_id) {
+            headers.insert("x-request-id", value);
+        }
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers
+            .entry(header::CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-store"));
+    }
+
+    /// The caller's address: what a trusted proxy says, else the peer's. Headers from anybody else are not believed.
+    fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        let trusted = |ip: &IpAddr| self.trusted_proxies.iter().any(|n| n.contains(ip));
+        if !trusted(&peer) {
+            return peer;
+        }
+        let values = headers
+            .get_all("x-forwarded-for")
+            .iter()
+            .filter_map(|v| v.to_str().ok());
+        let hops: Vec<_> = values
+            .flat_map(|v| v.split(','))
+            .map(|hop| hop.trim().parse::<IpAddr>())
+            .collect();
+        for hop in hops.into_iter().rev() {
+            match hop {
+                Ok(ip) if trusted(&ip) => {}
+                Ok(ip) => return ip,
+                Err(_) => return peer,
+            }
+        }
+        peer
+    }
+}
+
+/// Splits `/s/{space}` off the path; what is left is routed as if it had never been there.
+fn split_space(uri: &Uri) -> Result<(SpaceId, Option<Uri>), ApiError> {
+    let Some(rest) = uri.path().strip_prefix("/s/") else {
+        return Ok((SpaceId::default_space(), None));
+    };
+    let (space, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let space = SpaceId::new(space).map_err(|e| {
+        ApiError::new(
+            ErrorCode::InvalidSpace,
+            format!("the space in the path is not one: {e}"),
+        )
+    })?;
+    let rest = match uri.query() {
+        Some(query) => format!("/{rest}?{query}"),
+        None => format!("/{rest}"),
+    };
+    let rest = rest
+        .parse()
+        .map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "the path is malformed"))?;
+    Ok((space, Some(rest)))
+}
+
+/// A path as it may be logged: without what only its owner should know.
+fn masked_path(path: &str) -> &str {
+    if path.starts_with("/connect/") {
+        "/connect/…"
+    } else {
+        path
+    }
+}
+
+/// An answer of the server itself, before there is a route.
+pub(crate) fn plain(status: StatusCode) -> Response<Body> {
+    status.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_is_split_off_the_path() {
+        let split = |p: &str| split_space(&p.parse().expect("a path"));
+        let (space, rest) = split("/s/team-a/api/actions/connectors?x=1").expect("a space");
+        assert_eq!(
+            (space.as_str(), rest.expect("a rest").to_string().as_str()),
+            ("team-a", "/api/actions/connectors?x=1")
+        );
+        let (space, rest) = split("/api/actions/connectors").expect("the default");
+        assert_eq!((space.as_str(), rest), ("default", None));
+        assert!(split("/s/TEAM/api/x").is_err());
+        assert!(split("/s//api/x").is_err());
+    }
+
+    #[test]
+    fn d38_forwarded_addresses_are_believed_from_trusted_proxies_only() {
+        let rng = valetkey_core::fake::FakeRng::seeded(1);
+        let front = |proxies: &[&str]| {
+            let proxies = proxies.iter().map(|p| p.parse().expect("a network")).collect();
+            Front::new(Router::new(), FrontMetrics::default(), proxies, &rng)
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-forwarded-for",
+            HeaderValue::from_static("6.6.6.6, 203.0.113.9, 10.0.0.2"),
+        );
+        let peer: IpAddr = "10.0.0.1".parse().expect("an address");
+        assert_eq!(front(&[]).client_address(peer, &headers), peer);
+        assert_eq!(
+            front(&["10.0.0.0/8"]).client_address(peer, &headers).to_string(),
+            "203.0.113.9"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Who calls: the API key of a request, the space of its path, and the user it is for.
+
+use axum::extract::FromRequestParts;
+use http::header::{AUTHORIZATION, COOKIE};
+use http::request::Parts;
+use valetkey_core::ErrorCode;
+use valetkey_engine::Caller;
+
+use super::error::ApiError;
+use super::front::Meta;
+use super::router::AppState;
+
+/// Query parameters in which people send credentials by mistake.
+const CREDENTIAL_PARAMETERS: [&str; 5] = ["api_key", "apikey", "access_token", "token", "key"];
+
+/// An authenticated request. Taking it before the body means that nothing is read from strangers.
+pub(crate) struct Guarded(pub(crate) Caller);
+
+impl FromRequestParts<AppState> for Guarded {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let meta = parts
+            .extensions
+            .get::<Meta>()
+            .cloned()
+            .ok_or_else(|| ApiError(valetkey_engine::Error::internal("a request without meta data")))?;
+        refuse_credentials_in_url(parts)?;
+        let key = presented_key(parts)?;
+        let act_as = match parts.headers.get("x-valetkey-user") {
+            None => None,
+            Some(value) => Some(value.to_str().map_err(|_| {
+                ApiError::new(
+                    ErrorCode::InvalidRequest,
+                    "the header x-valetkey-user is not visible ASCII",
+                )
+            })?),
+        };
+        let principal = state
+            .engine
+            .authenticate(key, &meta.space, act_as, &meta.address)
+            .await?;
+        Ok(Self(Caller {
+            principal,
+            request_id: meta.request_id.to_string(),
+            address: meta.address.to_string(),
+        }))
+    }
+}
+
+/// A key in a URL ends up in logs and histories; it is refused, so that nobody gets used to it.
+fn refuse_credentials_in_url(parts: &Parts) -> Result<(), ApiError> {
+    let Some(query) = parts.uri.query() else { return Ok(()) };
+    let found = url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
+        CREDENTIAL_PARAMETERS.contains(&name.to_ascii_lowercase().as_str()) || value.starts_with("vk_")
+    });
+    if found {
+        return Err(ApiError::new(
+            ErrorCode::CredentialInUrl,
+            "credentials do not belong in a URL; send `Authorization: ApiKey <key>` and replace the key that was sent",
+        ));
+    }
+    Ok(())
+}
+
+fn presented_key(parts: &Parts) -> Result<&str, ApiError> {
+    let unauthenticated = || {
+        ApiError::new(
+            ErrorCode::Unauthenticated,
+            "the API key is missing or unknown; send it as `Authorization: ApiKey <key>` or `Bearer <key>`",
+        )
+    };
+    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or_else(unauthenticated)?;
+    let cookie = parts
+        .headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .any(|c| c.contains("valetkey-session="));
+    if values.next().is_some() || cookie {
+        return Err(ApiError::new(
+            ErrorCode::MultipleCredentials,
+            "send one credential, not several",
+        ));
+    }
+    let (scheme, key) = value
+        .to_str()
+        .ok()
+        .and_then(|v| v.split_once(' '))
+        .ok_or_else(unauthenticated)?;
+    let known = scheme.eq_ignore_ascii_case("ApiKey") || scheme.eq_ignore_ascii_case("Bearer");
+    if known && !key.contains(' ') {
+        Ok(key)
+    } else {
+        Err(unauthenticated())
+    }
+}

@@ -1,0 +1,59 @@
+//! The real clock and the real random source.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use valetkey_core::{Clock, Rng, Timestamp};
+
+/// The operating system's clocks.
+#[derive(Debug)]
+pub(crate) struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock's one real source")]
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the injected clock's one real source")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// The operating system's random generator.
+#[derive(Debug)]
+pub(crate) struct SystemRng;
+
+impl Rng for SystemRng {
+    fn fill(&self, bytes: &mut [u8]) {
+        if aws_lc_rs::rand::fill(bytes).is_err() {
+            // There is no second-best source for keys: ending here is the only safe answer.
+            std::process::abort();
+        }
+    }
+}
+
+/// Keeps secrets out of core files and away from debuggers of the same user. Where the system does not know how, the
+/// service runs all the same.
+pub(crate) fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core files cannot be turned off");
+    }
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the process cannot be made undumpable");
+    }
+}

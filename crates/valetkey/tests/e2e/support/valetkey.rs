@@ -1,0 +1,238 @@
+//! The real binary as a process, on a data directory of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+
+use super::api::Api;
+use super::secret;
+use super::wait::{until, within};
+
+/// What a process is started with. The data directory goes with the last copy.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    dir: Arc<TempDir>,
+    port: u16,
+    env: BTreeMap<String, String>,
+    admin_key: String,
+}
+
+impl Setup {
+    pub(crate) fn new() -> Self {
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
+        let port = free_port();
+        let admin_key = secret("vk_bootstrap");
+        let data = dir.path().join("data");
+        Self {
+            dir,
+            port,
+            env: BTreeMap::new(),
+            admin_key: admin_key.clone(),
+        }
+        .set("LISTEN", &format!("127.0.0.1:{port}"))
+        .set("PUBLIC_BASE_URL", &format!("http://127.0.0.1:{port}"))
+        .set("DATA_DIR", data.to_str().expect("a path"))
+        .set("BOOTSTRAP_API_KEY", &admin_key)
+        .set("ALLOW_NETWORKS", "127.0.0.0/8")
+        .set("ALLOW_INSECURE_HTTP", "127.0.0.1,localhost")
+    }
+
+    /// Sets `VALETKEY_{name}`.
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(format!("VALETKEY_{name}"), value.to_owned());
+        self
+    }
+
+    pub(crate) fn unset(mut self, name: &str) -> Self {
+        self.env.remove(&format!("VALETKEY_{name}"));
+        self
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Where the server listens.
+    pub(crate) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The admin key, as an API client.
+    pub(crate) fn admin(&self) -> Api {
+        Api::new(&self.base(), &self.admin_key)
+    }
+
+    /// Starts and waits until it listens.
+    pub(crate) async fn start(&self) -> Valetkey {
+        let mut process = Process::spawn(self);
+        let line = format!("listening on {}", self.base());
+        until("listening", async || {
+            if let Some(status) = process.ended() {
+                panic!("ended with {status} before it listened:\n{}", process.output());
+            }
+            process.output().contains(&line).then_some(())
+        })
+        .await;
+        Valetkey {
+            setup: self.clone(),
+            process,
+            earlier_output: String::new(),
+        }
+    }
+
+    /// Starts what must refuse to start, and returns what it said.
+    pub(crate) async fn start_in_vain(&self) -> String {
+        let mut process = Process::spawn(self);
+        let status = within("the refusal to start", process.child.wait())
+            .await
+            .expect("an exit status");
+        assert!(!status.success(), "it ended well:\n{}", process.output());
+        process.drain().await
+    }
+}
+
+/// A running valetkey.
+pub(crate) struct Valetkey {
+    pub(crate) setup: Setup,
+    process: Process,
+    earlier_output: String,
+}
+
+impl Valetkey {
+    pub(crate) fn admin(&self) -> Api {
+        self.setup.admin()
+    }
+
+    pub(crate) fn base(&self) -> String {
+        self.setup.base()
+    }
+
+    /// Everything that was written to stdout and stderr, restarts included.
+    pub(crate) fn output(&self) -> String {
+        self.earlier_output.clone() + &self.process.output()
+    }
+
+    /// SIGTERM; waits for the end, which must be a good one.
+    pub(crate) async fn stop(&mut self) {
+        self.signal("TERM").await;
+        let status = self.wait().await;
+        assert!(status.success(), "ended with {status}:\n{}", self.output());
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill(&mut self) {
+        self.signal("KILL").await;
+        self.wait().await;
+    }
+
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.process.child.id().expect("a running process");
+        let kill = Command::new("sh")
+            .arg("-c")
+            .arg(format!("kill -{name} {pid}"))
+            .status()
+            .await;
+        assert!(kill.expect("a shell").success());
+    }
+
+    /// Waits for the process to end.
+    pub(crate) async fn wait(&mut self) -> ExitStatus {
+        let status = within("the end of the process", self.process.child.wait())
+            .await
+            .expect("an exit status");
+        self.process.drain().await;
+        status
+    }
+
+    /// Starts again on the same data directory.
+    pub(crate) async fn start_again(&mut self) {
+        let mut next = self.setup.start().await;
+        next.earlier_output = self.output();
+        *self = next;
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.stop().await;
+        self.start_again().await;
+    }
+
+    /// Resident memory, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let pid = self.process.child.id().expect("a running process");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process status");
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmRSS:"))
+            .expect("a resident size");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+        kib * 1024
+    }
+}
+
+struct Process {
+    child: Child,
+    output: Arc<Mutex<Vec<u8>>>,
+    readers: JoinSet<()>,
+}
+
+impl Process {
+    fn spawn(setup: &Setup) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_valetkey"))
+            .arg("serve")
+            .env_clear()
+            .envs(&setup.env)
+            .current_dir(setup.dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary");
+        let output = Arc::default();
+        let mut readers = JoinSet::new();
+        readers.spawn(collect(child.stdout.take().expect("stdout"), Arc::clone(&output)));
+        readers.spawn(collect(child.stderr.take().expect("stderr"), Arc::clone(&output)));
+        Self { child, output, readers }
+    }
+
+    fn output(&self) -> String {
+        String::from_utf8_lossy(&self.output.lock().expect("an output")).into_owned()
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a process")
+    }
+
+    /// Reads what is left of the output of a process that ended.
+    async fn drain(&mut self) -> String {
+        while self.readers.join_next().await.is_some() {}
+        self.output()
+    }
+}
+
+async fn collect(mut from: impl AsyncRead + Unpin, into: Arc<Mutex<Vec<u8>>>) {
+    let mut chunk = [0; 8192];
+    while let Ok(read @ 1..) = from.read(&mut chunk).await {
+        into.lock().expect("an output").extend_from_slice(&chunk[..read]);
+    }
+}
+
+/// A port that nobody listens on. Below the range from which systems take ports by themselves, so that the servers of
+/// other tests do not land on it, and spread by process, so that tests in several processes do not meet.
+fn free_port() -> u16 {
+    static COUNT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() * 7 % 16_000).expect("a small number");
+    loop {
+        let port = 12_000 + (start + COUNT.fetch_add(1, Ordering::Relaxed)) % 16_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

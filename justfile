@@ -1,0 +1,25 @@
+# Short names for `cargo xtask`, which works without just.
+
+# list the recipes
+default:
+    @just --list
+
+# what CI does
+check:
+    cargo xtask ci
+
+# all tests; installs what they need
+test:
+    cargo xtask test
+
+# a release build with a scripted provider, to click through
+demo *args:
+    cargo xtask demo {{args}}
+
+# the generated schemas
+gen:
+    cargo xtask gen
+
+# format everything
+fmt:
+    cargo fmt --all

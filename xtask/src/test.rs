@@ -1,0 +1,109 @@
+//! `cargo xtask test`: everything that the tests need, then the tests.
+
+use std::time::SystemTime;
+
+use anyhow::{Result, bail};
+use cargo_metadata::camino::Utf8Path;
+use cargo_metadata::{Package, Target};
+
+use crate::shell::{Workspace, say, works};
+
+/// The authorization server of the end-to-end tests: a Node package.
+const OIDC: &str = "crates/valetkey/tests/oidc";
+
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    install(workspace, &[("cc", &["gcc", "libc6-dev"])])?;
+    prepare_oidc(workspace)?;
+    // The end-to-end tests start the binary.
+    workspace.run("cargo", &["build", "--package", "valetkey"])?;
+    if works("cargo", &["nextest", "--version"]) {
+        workspace.run("cargo", &["nextest", "run", "--workspace"])?;
+        // nextest leaves out the examples in the documentation.
+        let packages = libraries(workspace).into_iter().flat_map(|name| ["--package", name]);
+        workspace.run(
+            "cargo",
+            &["test", "--doc"].into_iter().chain(packages).collect::<Vec<_>>(),
+        )
+    } else {
+        say("cargo-nextest is not installed: using cargo test");
+        workspace.run("cargo", &["test", "--workspace", "--no-fail-fast"])
+    }
+}
+
+fn libraries(workspace: &Workspace) -> Vec<&str> {
+    let is_library = |package: &&Package| package.targets.iter().any(Target::is_lib);
+    let packages = workspace.0.workspace_packages().into_iter();
+    packages
+        .filter(is_library)
+        .map(|package| package.name.as_str())
+        .collect()
+}
+
+fn prepare_oidc(workspace: &Workspace) -> Result<()> {
+    let dir = workspace.root().join(OIDC);
+    let lock = dir.join("package-lock.json");
+    if !lock.exists() {
+        say(&format!("{OIDC} is not there: nothing to prepare"));
+        return Ok(());
+    }
+    install(workspace, &[("node", &["nodejs"]), ("npm", &["npm"])])?;
+    // npm writes this file last, so that an installation that was cut off counts as missing.
+    let installed = dir.join("node_modules/.package-lock.json");
+    match (changed(&installed), changed(&lock)) {
+        (Some(installed), Some(lock)) if installed >= lock => {
+            say(&format!("{OIDC}/node_modules is up to date"));
+            Ok(())
+        }
+        _ => workspace.run_in(&dir, "npm", &["ci", "--no-audit", "--no-fund"], &[]),
+    }
+}
+
+fn changed(path: &Utf8Path) -> Option<SystemTime> {
+    path.metadata().and_then(|m| m.modified()).ok()
+}
+
+/// Installs the Debian packages of the programs that are missing.
+fn install(workspace: &Workspace, needed: &[(&str, &[&str])]) -> Result<()> {
+    let missing: Vec<_> = needed
+        .iter()
+        .filter(|(program, _)| !works(program, &["--version"]))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs = missing
+        .iter()
+        .map(|(program, _)| *program)
+        .collect::<Vec<_>>()
+        .join(" and ");
+    let packages: Vec<&str> = missing
+        .iter()
+        .flat_map(|(_, packages)| packages.iter().copied())
+        .collect();
+    say(&format!("{programs}: not found, the tests need it"));
+    if !works("apt-get", &["--version"]) {
+        bail!("there is no apt-get here: install {programs} in this system's own way, then run this again");
+    }
+    let root = std::process::Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|id| id.stdout == b"0\n");
+    if !root && !works("sudo", &["--version"]) {
+        bail!(
+            "become root and run `apt-get install {}`, then run this again",
+            packages.join(" ")
+        );
+    }
+    let apt_get = |args: &[&str]| {
+        // `env` hands the setting through sudo, which clears the environment.
+        let command = [&["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], args].concat();
+        let (program, args) = if root {
+            (command[0], &command[1..])
+        } else {
+            ("sudo", &command[..])
+        };
+        workspace.run(program, args)
+    };
+    apt_get(&["update"])?;
+    apt_get(&[&["install", "--yes", "--no-install-recommends"], packages.as_slice()].concat())
+}
