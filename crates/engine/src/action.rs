@@ -148,7 +148,7 @@ impl Engine {
             auth_type: &connector.row.auth_type,
             metadata: &metadata,
         };
-        let run = action.start(&connector.spec, &context, input);
+        let run = action.start(&connector.spec, &context, input, &*self.rng);
         match self.run(&mut session, run, quick).await {
             Ok(data) => {
                 self.metrics.execution("ok");
@@ -243,7 +243,7 @@ impl Engine {
         session.hosts = connector
             .spec
             .allowed_hosts(&connector.row.config, &metadata)
-            .map_err(|errors| crate::connector::invalid(&errors))?;
+            .map_err(|error| crate::connector::invalid(&[error]))?;
         Ok(session)
     }
 
@@ -282,7 +282,7 @@ impl Engine {
             timeout: self.settings.response_timeout,
             max_body: call.max_body.unwrap_or(self.settings.max_response_content_length),
         };
-        if !session.hosts.iter().any(|rule| rule.allows(&call.request.url)) {
+        if !session.hosts.iter().any(|rule| rule.matches(&call.request.url)) {
             self.deny(session, ErrorCode::OriginNotAllowed);
             return Err(Error::new(
                 ErrorCode::OriginNotAllowed,

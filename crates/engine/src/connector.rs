@@ -242,7 +242,9 @@ impl Engine {
         if let Some(setup) = &mut oauth {
             crate::discovery::apply(&row.auth, setup)?;
         }
-        let hosts = spec.allowed_hosts(&row.config, &Map::new()).map_err(|e| invalid(&e))?;
+        let hosts = spec
+            .allowed_hosts(&row.config, &Map::new())
+            .map_err(|e| invalid(&[e]))?;
         row.binding = binding(&row, oauth.as_ref(), &hosts);
         Ok(Connector {
             row,
@@ -579,7 +581,17 @@ fn check_oauth(connector: &Connector) -> Result<()> {
             valetkey_oauth::check_endpoint(url).map_err(|e| validation(format!("secrets.{name}: {e}")))?;
         }
     }
-    valetkey_oauth::check_extra_params(&setup.extra_params)
+    let given = connector
+        .row
+        .auth
+        .get("extraParams")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    let given = given
+        .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect();
+    valetkey_oauth::check_extra_params(&given)
         .map_err(|e| Error::new(ErrorCode::ReservedParameter, format!("secrets.extraParams: {e}")))?;
     if let Some(resource) = &setup.resource {
         Url::parse(resource)

@@ -216,7 +216,7 @@ impl Engine {
             challenge: pkce.as_ref().map(|p| p.challenge.as_str()),
             scopes: &scopes,
             resource: setup.resource.as_deref(),
-            extra_params: &setup.extra_params,
+            extra_params: &std::collections::BTreeMap::new(),
         }
         .url()
         .map_err(|e| Error::new(ErrorCode::ReservedParameter, e.to_string()))?;

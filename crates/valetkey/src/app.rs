@@ -128,7 +128,7 @@ fn engine_settings(config: &Config) -> Settings {
 }
 
 fn open_store(data_dir: &Path) -> Result<SqliteStore> {
-    SqliteStore::open(data_dir).map_err(|error| match error {
+    SqliteStore::open(&data_dir.join("valetkey.db")).map_err(|error| match error {
         StoreError::Unavailable(_) => Refusal::InUse(format!("data_dir {}: {error}", data_dir.display())).into(),
         StoreError::Corrupt(_) => Refusal::Configuration(format!("data_dir {}: {error}", data_dir.display())).into(),
     })

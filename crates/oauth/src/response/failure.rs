@@ -44,6 +44,7 @@ pub(crate) fn refusal(profile: &Profile, response: &Response, answer: &Map<Strin
 
 fn described(errors: &ErrorProfile, status: u16, answer: &Map<String, Value>) -> TokenError {
     let code = json::at(answer, &errors.code)
+        .filter(|code| super::is_set(code))
         .or_else(|| answer.get("error"))
         .and_then(|code| match code {
             Value::String(text) => Some(text.clone()),

@@ -103,6 +103,9 @@ fn codes_may_be_nested_and_numbers() {
         Terminal,
         "the standard place is read where the other one is empty"
     );
+    let named = profile(json!({"errors": {"code": "fault"}}));
+    let null = error(&named, 400, &json!({"fault": null, "error": "invalid_grant"}));
+    assert_eq!(null.class(), Terminal, "null says nothing");
     let tiktok = profile(
         json!({"response": {"success": {"path": "code", "equals": 0}, "access_token": "data.access_token"},
         "errors": {"code": "code", "description": "message", "map": {"40105": "terminal"}}}),

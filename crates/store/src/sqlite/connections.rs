@@ -152,11 +152,7 @@ impl Connections for SqliteStore {
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {
         let (owner, name) = (key.owner.as_stored(), key.name.as_str());
         let params = params![key.space.as_str(), key.connector.as_str(), owner, name, account_id];
-        self.read(|conn| {
-            Ok(conn
-                .prepare_cached(SHARES_ACCOUNT)?
-                .query_row(params, |row| row.get(0))?)
-        })
+        self.read(|conn| Ok(conn.prepare_cached(SHARES_ACCOUNT)?.exists(params)?))
     }
 }
 

@@ -184,26 +184,30 @@ impl Front {
     }
 }
 
-/// Splits `/s/{space}` off the path; what is left is routed as if it had never been there.
+/// Splits `/s/{space}` off the path, and turns the older `/internal/actions` into `/api/actions`; what is left is routed as
+/// if it had been sent so.
 fn split_space(uri: &Uri) -> Result<(SpaceId, Option<Uri>), ApiError> {
-    let Some(rest) = uri.path().strip_prefix("/s/") else {
-        return Ok((SpaceId::default_space(), None));
+    let path = uri.path();
+    let (space, rest) = match path.strip_prefix("/s/") {
+        None => (SpaceId::default_space(), path),
+        Some(rest) => {
+            let at = rest.find('/').unwrap_or(rest.len());
+            let space = SpaceId::new(&rest[..at])
+                .map_err(|e| ApiError::new(ErrorCode::InvalidSpace, format!("the space in the path is not one: {e}")))?;
+            (space, &rest[at..])
+        }
     };
-    let (space, rest) = rest.split_once('/').unwrap_or((rest, ""));
-    let space = SpaceId::new(space).map_err(|e| {
-        ApiError::new(
-            ErrorCode::InvalidSpace,
-            format!("the space in the path is not one: {e}"),
-        )
-    })?;
-    let rest = match uri.query() {
-        Some(query) => format!("/{rest}?{query}"),
-        None => format!("/{rest}"),
+    let alias = rest.strip_prefix("/internal/actions/").map(|rest| format!("/api/actions/{rest}"));
+    if alias.is_none() && rest.len() == path.len() {
+        return Ok((space, None));
+    }
+    let routed = alias.unwrap_or_else(|| if rest.is_empty() { "/".to_owned() } else { rest.to_owned() });
+    let routed = match uri.query() {
+        Some(query) => format!("{routed}?{query}"),
+        None => routed,
     };
-    let rest = rest
-        .parse()
-        .map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "the path is malformed"))?;
-    Ok((space, Some(rest)))
+    let routed = routed.parse().map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "the path is malformed"))?;
+    Ok((space, Some(routed)))
 }
 
 /// A path as it may be logged: without what only its owner should know.
@@ -234,6 +238,10 @@ mod tests {
         );
         let (space, rest) = split("/api/actions/connectors").expect("the default");
         assert_eq!((space.as_str(), rest), ("default", None));
+        let (_, rest) = split("/s/team-a/internal/actions/connectors").expect("a space");
+        assert_eq!(rest.expect("a rest").path(), "/api/actions/connectors");
+        let (_, rest) = split("/internal/actions/connectors").expect("the default");
+        assert_eq!(rest.expect("a rest").path(), "/api/actions/connectors");
         assert!(split("/s/TEAM/api/x").is_err());
         assert!(split("/s//api/x").is_err());
     }

@@ -62,7 +62,7 @@ pub(crate) async fn get_status(
     };
     let health = if ready { "ok" } else { "degraded" };
     Ok(axum::Json(Status {
-        status,
+        health,
         version: env!("CARGO_PKG_VERSION"),
         details,
     }))

@@ -14,10 +14,11 @@ pub(super) const LOOPBACK: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAdd
 pub(super) const METADATA_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
 
 /// Every address that serves instance credentials or the like somewhere. Some lie in public blocks.
-const METADATA: [IpAddr; 11] = [
+const METADATA: [IpAddr; 12] = [
     METADATA_V4,                                   // AWS, Azure, Google Cloud, OpenStack and others
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),   // AWS, container credentials
     IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),  // AWS, pod identity
+    IpAddr::V4(Ipv4Addr::new(169, 254, 0, 23)),    // Tencent Cloud
     IpAddr::V4(Ipv4Addr::new(169, 254, 42, 42)),   // Scaleway
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), // Alibaba Cloud
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),     // Oracle Cloud
@@ -65,13 +66,11 @@ pub(super) const SPECIAL: [IpNet; 32] = [
 ];
 
 const fn v4(octets: [u8; 4], prefix: u8) -> IpNet {
-    let [a, b, c, d] = octets;
-    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix))
+    IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::from_octets(octets), prefix))
 }
 
 const fn v6(segments: [u16; 8], prefix: u8) -> IpNet {
-    let [a, b, c, d, e, f, g, h] = segments;
-    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix))
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::from_segments(segments), prefix))
 }
 
 /// Whether cloud credentials are served at this address.
@@ -111,16 +110,16 @@ pub(super) fn forms(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
 }
 
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
-    let join = |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
-    match ip.segments() {
-        // compatible, mapped, translated
-        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0, 0, 0, 0, 0, 0xffff, high, low] => join(high, low),
-        // NAT64, well-known and local-use prefix (RFC 6052, RFC 8215)
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x64, 0xff9b, 1, .., high, low] => join(high, low),
-        // 6to4
-        [0x2002, high, low, ..] => join(high, low),
+    let (high, low) = match ip.segments() {
+        // in this order: compatible and translated, mapped, NAT64 and its local-use prefix (RFC 6052, RFC 8215), 6to4
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low]
+        | [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, .., high, low]
+        | [0x2002, high, low, ..] => (high, low),
         // Teredo: the client's address, inverted (RFC 4380)
-        [0x2001, 0, .., high, low] => join(!high, !low),
-        _ => None,
-    }
+        [0x2001, 0, .., high, low] => (!high, !low),
+        _ => return None,
+    };
+    Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
 }

@@ -42,6 +42,12 @@ impl Client {
         }
     }
 
+    /// How many connections wait.
+    #[cfg(test)]
+    pub(super) fn idle(&self) -> usize {
+        self.pool.len()
+    }
+
     async fn exchange(
         &self,
         target: Target,

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use url::{Host, Url};
+use url::Host;
 use valetkey_engine::wire::WireError;
 
 use super::address::{self, LOOPBACK, METADATA_V4};
@@ -149,10 +149,4 @@ fn parse_authority(text: &str) -> Option<(Host<String>, Option<u16>)> {
     }
     let (host, port) = text.rsplit_once(':')?;
     Some((parse_host(host)?, Some(port.parse().ok()?)))
-}
-
-/// Reads one side of an `upstreams` pair: an origin and nothing else.
-pub(super) fn parse_origin(url: &Url) -> Option<Target> {
-    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-    if bare { Target::of(url).ok() } else { None }
 }

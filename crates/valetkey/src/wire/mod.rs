@@ -1,7 +1,7 @@
 //! The outbound half of the process: every socket it opens to a provider is opened here.
 //!
-//! A request passes [`guard`] (may it go there?), [`target`] and `upstreams` (where does it really go?), [`prepare`] (what
-//! is sent), then a [`client`], which takes a connection from its [`pool`] or has [`connect`] open one.
+//! A request passes `guard` (may it go there?), `target` and `upstreams` (where does it really go?), `prepare` (what is
+//! sent), then a `client`, which takes a connection from its `pool` or has `connect` open one.
 //!
 //! Promises: no redirect is followed, nothing is sent twice, no name is resolved twice for one connection, and neither the
 //! environment (`HTTPS_PROXY` and the like) nor a caller's header can choose another way out.
@@ -198,7 +198,7 @@ fn read_upstreams(pairs: &[(Url, Url)]) -> Result<HashMap<Target, Target>, WireS
 }
 
 fn read_origin(url: &Url) -> Result<Target, WireSetupError> {
-    guard::parse_origin(url).ok_or_else(|| WireSetupError::Origin {
+    Target::of_origin(url).ok_or_else(|| WireSetupError::Origin {
         entry: url.origin().ascii_serialization(),
     })
 }

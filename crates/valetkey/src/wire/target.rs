@@ -45,6 +45,12 @@ impl Target {
             trusted: false,
         })
     }
+
+    /// The same, if the URL is an origin and nothing more.
+    pub(super) fn of_origin(url: &Url) -> Option<Self> {
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        if bare { Self::of(url).ok() } else { None }
+    }
 }
 
 /// As in the `Host` header: without the port where it is the scheme's own.

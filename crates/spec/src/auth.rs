@@ -1,0 +1,258 @@
+//! Auth types: what a connector must be given, and how its credential gets into a request.
+//!
+//! A new auth type is a variant of [`AuthKind`], its fields in `auth/known.rs`, and an arm in `auth/inject.rs`.
+
+mod check;
+mod inject;
+mod known;
+mod setup;
+
+use std::collections::BTreeMap;
+
+use http::{HeaderName, HeaderValue};
+use serde_json::{Map, Value, json};
+use valetkey_core::AuthMode;
+use valetkey_oauth::Profile;
+
+use crate::compile::{Compiler, check_header};
+use crate::error::Fault;
+use crate::file;
+use crate::template::UrlTemplate;
+use known::{Known, Shape};
+
+pub use inject::{Credential, InjectError};
+pub use setup::OauthSetup;
+
+/// How a connector authenticates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthKind {
+    /// Not at all.
+    None,
+    /// A fixed token in `Authorization: Bearer`.
+    Bearer,
+    /// HTTP Basic (RFC 7617).
+    Basic,
+    /// A key in a header.
+    ApiKeyHeader,
+    /// OAuth for the connector itself (RFC 6749 section 4.4).
+    OauthClientCredentials,
+    /// OAuth with a person's consent (RFC 6749 section 4.1).
+    OauthAuthorizationCode,
+}
+
+impl AuthKind {
+    /// Every kind.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Bearer,
+        Self::Basic,
+        Self::ApiKeyHeader,
+        Self::OauthClientCredentials,
+        Self::OauthAuthorizationCode,
+    ];
+
+    /// The id used in specs and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bearer => "bearer",
+            Self::Basic => "basic",
+            Self::ApiKeyHeader => "api_key_header",
+            Self::OauthClientCredentials => "oauth_client_credentials",
+            Self::OauthAuthorizationCode => "oauth_authorization_code",
+        }
+    }
+
+    /// Whether its credential is a token that an authorization server gives.
+    pub fn is_oauth(self) -> bool {
+        matches!(self, Self::OauthClientCredentials | Self::OauthAuthorizationCode)
+    }
+
+    fn default_mode(self) -> AuthMode {
+        if self == Self::OauthAuthorizationCode { AuthMode::PerUser } else { AuthMode::Shared }
+    }
+}
+
+/// What a connector was given, checked and complete, split into what may be shown and what may not.
+#[derive(Clone, Default)]
+pub struct AuthFields {
+    /// URLs, ids, scopes, flags, user and header names.
+    pub public: Map<String, Value>,
+    /// Client secrets, tokens, passwords, keys.
+    pub secret: Map<String, Value>,
+}
+
+impl std::fmt::Debug for AuthFields {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.public.keys().chain(self.secret.keys()).collect();
+        write!(f, "AuthFields{names:?}")
+    }
+}
+
+/// One way to authenticate that a connector type offers.
+#[derive(Debug)]
+pub struct AuthType {
+    /// Its id (`oauth_authorization_code`).
+    pub id: String,
+    /// What it is.
+    pub kind: AuthKind,
+    /// Whose connection it makes where the connector does not say.
+    pub default_mode: AuthMode,
+    /// What people call it.
+    pub label: String,
+    /// When to choose it, and what to prepare.
+    pub description: Option<String>,
+    /// Whether it is the one to choose.
+    pub recommended: bool,
+    fields: Vec<Field>,
+    profile: Profile,
+    header: HeaderName,
+    /// What stands before the credential, where the spec says it.
+    prefix: Option<String>,
+    companions: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl AuthType {
+    /// Whether it cannot work without a secret.
+    pub fn needs_secrets(&self) -> bool {
+        self.fields.iter().any(|field| field.required && field.known.secret)
+    }
+}
+
+/// A field of an auth type, as one connector type has it.
+#[derive(Debug)]
+struct Field {
+    known: &'static Known,
+    title: String,
+    help: Option<String>,
+    placeholder: Option<String>,
+    default: FieldDefault,
+    hidden: bool,
+    locked: bool,
+    required: bool,
+    hosts: Vec<String>,
+}
+
+#[derive(Debug)]
+enum FieldDefault {
+    None,
+    Value(Value),
+    Url(UrlTemplate, String),
+}
+
+impl AuthType {
+    pub(crate) fn compile(
+        field: &str,
+        file: file::Auth,
+        profile: &Profile,
+        companions: &BTreeMap<String, String>,
+        compiler: &Compiler,
+    ) -> Result<Self, Fault> {
+        let kind = AuthKind::ALL.into_iter().find(|kind| kind.as_str() == file.id).ok_or_else(|| {
+            let known: Vec<_> = AuthKind::ALL.iter().map(|kind| kind.as_str()).collect();
+            Fault::new(format!("{field}.type"), format!("is not an auth type; there are {}", known.join(", ")))
+        })?;
+        let known = known::fields(kind);
+        if let Some(name) = file.fields.keys().find(|name| !known.iter().any(|known| known.name == **name)) {
+            return Err(Fault::new(format!("{field}.fields.{name}"), "is not a field of this auth type"));
+        }
+        let offered = known.iter().filter(|known| !known.extra || file.fields.contains_key(known.name));
+        let empty = file::Field::default();
+        let fields = offered.map(|known| {
+            let changes = file.fields.get(known.name).unwrap_or(&empty);
+            Field::compile(&format!("{field}.fields.{}", known.name), known, changes, compiler)
+        });
+        let at = format!("{field}.inject");
+        let (header, _) = check_header(&at, file.inject.header.as_deref().unwrap_or("authorization"), "x")?;
+        check_header(&at, "x", file.inject.prefix.as_deref().unwrap_or_default())?;
+        let companions = companions.iter().map(|(name, value)| check_header(&format!("headers.{name}"), name, value));
+        Ok(Self {
+            id: file.id,
+            kind,
+            default_mode: kind.default_mode(),
+            label: file.label.unwrap_or_else(|| known::label(kind).to_owned()),
+            description: file.description,
+            recommended: file.recommended,
+            fields: fields.collect::<Result<_, _>>()?,
+            profile: profile.clone(),
+            header,
+            prefix: file.inject.prefix,
+            companions: companions.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether the spec alone says where people consent and codes are redeemed.
+    pub(crate) fn fixes_authorization_server(&self) -> bool {
+        let fixed = |name: &str| {
+            let field = self.fields.iter().find(|field| field.known.name == name);
+            field.is_some_and(|f| f.locked && matches!(&f.default, FieldDefault::Url(url, _) if url.is_fixed()))
+        };
+        fixed("authorizationUrl") && fixed("tokenUrl")
+    }
+
+    /// JSON Schema of what a connector must be given.
+    pub(crate) fn schema(&self) -> Value {
+        let required: Vec<_> = self.fields.iter().filter(|field| field.must_be_given()).map(|f| f.known.name).collect();
+        let properties: Map<_, _> = self.fields.iter().map(|f| (f.known.name.to_owned(), f.schema())).collect();
+        json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+    }
+}
+
+impl Field {
+    fn compile(at: &str, known: &'static Known, file: &file::Field, compiler: &Compiler) -> Result<Self, Fault> {
+        let default = file.default.clone().or_else(|| known.default.map(Value::from));
+        let at_default = format!("{at}.default");
+        let default = match (default, &known.shape) {
+            (None, _) => FieldDefault::None,
+            (Some(_), _) if known.secret => return Err(Fault::new(at_default, "a secret has no default")),
+            (Some(Value::String(url)), Shape::Url) => FieldDefault::Url(compiler.url(&at_default, &url)?, url),
+            (Some(value), shape) => {
+                let value = shape.check(&value).map_err(|e| Fault::new(at_default, e))?;
+                FieldDefault::Value(value)
+            }
+        };
+        if file.locked && matches!(default, FieldDefault::None) {
+            return Err(Fault::new(format!("{at}.locked"), "needs a default to lock"));
+        }
+        Ok(Self {
+            known,
+            title: file.title.clone().unwrap_or_else(|| known.title.to_owned()),
+            help: file.help.clone().or_else(|| known.help.map(ToOwned::to_owned)),
+            placeholder: file.placeholder.clone(),
+            default,
+            hidden: file.hidden.unwrap_or(known.hidden || file.locked),
+            locked: file.locked,
+            required: file.required.unwrap_or(known.required),
+            hosts: file.hosts.clone(),
+        })
+    }
+
+    fn must_be_given(&self) -> bool {
+        self.required && matches!(self.default, FieldDefault::None)
+    }
+
+    fn schema(&self) -> Value {
+        let mut schema = self.known.shape.schema();
+        schema["title"] = self.title.clone().into();
+        let notes = [("description", &self.help), ("x-placeholder", &self.placeholder)];
+        for (name, text) in notes.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
+            schema[name] = text.clone().into();
+        }
+        match &self.default {
+            FieldDefault::None => {}
+            FieldDefault::Value(value) => schema["default"] = value.clone(),
+            FieldDefault::Url(_, text) => schema["default"] = text.clone().into(),
+        }
+        let flags = [("writeOnly", self.known.secret), ("x-hidden", self.hidden), ("x-locked", self.locked)];
+        for (name, _) in flags.into_iter().filter(|(_, set)| *set) {
+            schema[name] = true.into();
+        }
+        if self.must_be_given() && schema["type"] == "string" {
+            schema["minLength"] = 1.into();
+        }
+        schema
+    }
+}
+
+#[cfg(test)]
+mod tests;

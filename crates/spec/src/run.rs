@@ -1,0 +1,266 @@
+//! One execution of an action, without I/O: whoever drives it sends what it asks to send and tells it what came back.
+//!
+//! [`Run::next`] is called with `None` first, then with the answer to each [`Step::Send`], and with `None` after each
+//! [`Step::Wait`]. A request that brought no answer ends the run from outside: drop it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use valetkey_core::{Response, Rng};
+
+use crate::answer;
+use crate::expr::{Env, Expr};
+use crate::failure::{Failure, Verdict};
+use crate::program::{Program, Repeat, Source, Step as ProgramStep};
+use crate::request::{Call, Maker};
+use crate::shared::Shared;
+
+/// No action sends more pages, whatever its spec and its caller say.
+const MAX_PAGES: u64 = 1000;
+const MAX_JITTER_MS: u64 = 250;
+
+/// For whom an action runs.
+#[derive(Clone, Copy, Debug)]
+pub struct CallContext<'a> {
+    /// The connector's config, checked.
+    pub config: &'a Map<String, Value>,
+    /// The id of the connector's auth type.
+    pub auth_type: &'a str,
+    /// What the connection keeps of its token response.
+    pub metadata: &'a Map<String, Value>,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send the request, then call [`Run::next`] with the answer.
+    Send(Call),
+    /// Wait so long, then call [`Run::next`] with `None`.
+    Wait(Duration),
+    /// The action is done; this is its result.
+    Done(Value),
+    /// The action failed.
+    Failed(Failure),
+}
+
+/// One execution of an action.
+#[derive(Debug)]
+pub struct Run {
+    shared: Arc<Shared>,
+    program: Arc<Program>,
+    config: Map<String, Value>,
+    metadata: Map<String, Value>,
+    auth: String,
+    input: Value,
+    vars: Map<String, Value>,
+    /// What expressions see of the last answer besides its body.
+    response: Value,
+    last: Value,
+    seed: u64,
+    state: State,
+    /// Where the program is: the step, and the alternative of it that was chosen.
+    step: usize,
+    plan: usize,
+    pages: u64,
+    retries: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    New,
+    Sent,
+    Waiting,
+    Over,
+}
+
+impl Run {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        program: &Arc<Program>,
+        ctx: &CallContext<'_>,
+        input: Value,
+        rng: Option<&dyn Rng>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            program: Arc::clone(program),
+            config: ctx.config.clone(),
+            metadata: ctx.metadata.clone(),
+            auth: ctx.auth_type.to_owned(),
+            input,
+            vars: Map::new(),
+            response: Value::Null,
+            last: Value::Null,
+            seed: rng.map_or(0, |rng| u64::from_le_bytes(rng.bytes())),
+            state: State::New,
+            step: 0,
+            plan: 0,
+            pages: 0,
+            retries: 0,
+        }
+    }
+
+    /// Goes on with the answer to what was sent last, or with `None` at the start and after a wait.
+    pub fn next(&mut self, answer: Option<Response>) -> Step {
+        let step = match (self.state, answer) {
+            (State::New, None) => self.begin(),
+            (State::Sent, Some(response)) => self.read(&response),
+            (State::Waiting, None) => self.send(),
+            _ => Err(Failure::of_caller("the run is over, or waits for something else")),
+        };
+        let step = step.unwrap_or_else(Step::Failed);
+        self.state = match &step {
+            Step::Send(_) => State::Sent,
+            Step::Wait(_) => State::Waiting,
+            Step::Done(_) | Step::Failed(_) => State::Over,
+        };
+        step
+    }
+
+    fn begin(&mut self) -> Result<Step, Failure> {
+        for (when, message) in &self.program.refusals {
+            if self.holds(*when)? {
+                return Err(Failure::of_caller(message));
+            }
+        }
+        self.advance()
+    }
+
+    /// Sends the request of the next step that is taken, or ends.
+    fn advance(&mut self) -> Result<Step, Failure> {
+        let program = Arc::clone(&self.program);
+        while let Some(step) = program.steps.get(self.step) {
+            if step.when.map_or(Ok(true), |when| self.holds(when))? {
+                self.plan = self.choose(step)?;
+                self.pages = 0;
+                return self.send();
+            }
+            self.step += 1;
+        }
+        let result = match program.output {
+            Some(output) => self.evaluate(output)?,
+            None => std::mem::take(&mut self.last),
+        };
+        Ok(Step::Done(result))
+    }
+
+    fn choose(&self, step: &ProgramStep) -> Result<usize, Failure> {
+        for (i, plan) in step.requests.iter().enumerate() {
+            if plan.when.map_or(Ok(true), |when| self.holds(when))? {
+                return Ok(i);
+            }
+        }
+        Err(Failure::of_caller("none of the action's requests fits the input"))
+    }
+
+    fn send(&mut self) -> Result<Step, Failure> {
+        let program = Arc::clone(&self.program);
+        let plan = &program.steps[self.step].requests[self.plan];
+        for (name, code) in &plan.lets {
+            let value = self.maker().run(*code)?;
+            self.vars.insert(name.clone(), value);
+        }
+        self.maker().call(plan).map(Step::Send)
+    }
+
+    fn read(&mut self, response: &Response) -> Result<Step, Failure> {
+        let program = Arc::clone(&self.program);
+        let step = &program.steps[self.step];
+        match answer::read(&self.shared.errors, &program.name, &step.requests[self.plan], response) {
+            Ok(value) => self.last = value,
+            Err(Verdict { rate_limited: true, .. }) if self.retries < self.shared.rate_limit.retries => {
+                let delay = self.delay(response);
+                self.retries += 1;
+                return Ok(Step::Wait(delay));
+            }
+            Err(verdict) => return Err(verdict.failure),
+        }
+        self.retries = 0;
+        self.pages += 1;
+        if !program.is_quick() {
+            self.response = answer::about(response);
+            self.vars.insert("pages".to_owned(), self.pages.into());
+        }
+        for (name, code) in &step.save {
+            let value = self.evaluate(*code)?;
+            self.vars.insert(name.clone(), value);
+        }
+        if let Some(repeat) = &step.repeat
+            && self.turn_page(repeat)?
+        {
+            return self.send();
+        }
+        self.step += 1;
+        self.advance()
+    }
+
+    /// Sets the variables of the next page; `false` if there is none to read.
+    fn turn_page(&mut self, repeat: &Repeat) -> Result<bool, Failure> {
+        if let Some(until) = repeat.until
+            && is_true(&self.evaluate(until)?)
+        {
+            return Ok(false);
+        }
+        let max = match &repeat.max {
+            Source::Literal(max) => max.as_u64(),
+            Source::Expr(max) => self.maker().run(*max)?.as_u64(),
+        };
+        let mut more = false;
+        for (name, code) in &repeat.next {
+            let value = self.evaluate(*code)?;
+            more |= !matches!(&value, Value::Null | Value::Bool(false)) && value.as_str() != Some("");
+            self.vars.insert(name.clone(), value);
+        }
+        Ok(more && self.pages < max.unwrap_or(1).min(MAX_PAGES))
+    }
+
+    /// As long as the provider says, or twice as long as the last time; never for ever, and never all at the same moment.
+    fn delay(&mut self, response: &Response) -> Duration {
+        let asked = response.header("retry-after").and_then(|value| value.trim().parse::<u64>().ok());
+        let seconds = asked.unwrap_or_else(|| 1 << self.retries.min(6));
+        let jitter = Duration::from_millis(self.random() % (MAX_JITTER_MS + 1));
+        let most = Duration::from_secs(self.shared.rate_limit.max_wait_s);
+        Duration::from_secs(seconds).saturating_add(jitter).min(most)
+    }
+
+    /// splitmix64 over a seed from the injected source.
+    fn random(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.seed;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn holds(&self, when: Expr) -> Result<bool, Failure> {
+        self.maker().run(when).map(|value| is_true(&value))
+    }
+
+    /// Evaluates an expression over the last answer.
+    fn evaluate(&self, expr: Expr) -> Result<Value, Failure> {
+        let status = self.response["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        let value = self.shared.library.run(expr, &self.last, self.env());
+        value.map_err(|error| Failure::of_expression(error, status))
+    }
+
+    fn env(&self) -> Env<'_> {
+        Env {
+            input: &self.input,
+            vars: &self.vars,
+            config: &self.config,
+            metadata: &self.metadata,
+            auth: &self.auth,
+            response: &self.response,
+        }
+    }
+
+    fn maker(&self) -> Maker<'_> {
+        Maker { shared: &self.shared, env: self.env(), seed: self.seed, reads: self.program.reads }
+    }
+}
+
+/// As jq sees it.
+fn is_true(value: &Value) -> bool {
+    !matches!(value, Value::Null | Value::Bool(false))
+}

@@ -1,0 +1,402 @@
+//! JSON Schemas of configs and inputs: compiled at load, defaults filled in, and errors that name the field and the rule
+//! but never the value, which may be a secret.
+
+use jsonschema::error::{TypeKind, ValidationErrorKind as Kind};
+use jsonschema::paths::LocationSegment;
+use jsonschema::{PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value};
+
+use crate::error::FieldError;
+
+/// A caller learns about so many errors at once.
+const MAX_ERRORS: usize = 20;
+
+/// The keywords a spec may use: a misspelt one would silently lift a limit. `x-…` ones are notes for forms, and
+/// `x-rule` replaces the message for whatever the schema beside it refuses.
+const KEYWORDS: &[&str] = &[
+    "$defs",
+    "$ref",
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "const",
+    "default",
+    "dependentRequired",
+    "deprecated",
+    "description",
+    "else",
+    "enum",
+    "examples",
+    "exclusiveMaximum",
+    "exclusiveMinimum",
+    "format",
+    "if",
+    "items",
+    "maxItems",
+    "maxLength",
+    "maxProperties",
+    "maximum",
+    "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "multipleOf",
+    "not",
+    "oneOf",
+    "pattern",
+    "prefixItems",
+    "properties",
+    "propertyNames",
+    "required",
+    "then",
+    "title",
+    "type",
+    "uniqueItems",
+    "writeOnly",
+];
+
+/// A compiled schema of an object.
+#[derive(Debug)]
+pub(crate) struct Schema {
+    json: Value,
+    validator: Validator,
+}
+
+impl Schema {
+    /// Compiles a schema. It is one of an object, and closed unless it says otherwise. The error is the place within the
+    /// schema and what is wrong there.
+    pub(crate) fn compile(json: Value) -> Result<Self, (String, String)> {
+        let here = |message: &str| (String::new(), message.to_owned());
+        let Value::Object(mut root) = json else {
+            return Err(here("must be an object"));
+        };
+        root.entry("type").or_insert_with(|| "object".into());
+        root.entry("additionalProperties").or_insert(false.into());
+        if root["type"] != "object" {
+            return Err(here("must have the type object"));
+        }
+        let json = Value::Object(root);
+        check_keywords(&json, "")?;
+        let validator = validator(&json)?;
+        let schema = Self { json, validator };
+        schema.check_defaults()?;
+        Ok(schema)
+    }
+
+    /// The schema as it is shown to others.
+    pub(crate) fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// The names of the fields at the top.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.json["properties"]
+            .as_object()
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+    }
+
+    /// Fills defaults in and checks the whole; errors name fields below `place`.
+    pub(crate) fn check(&self, place: &str, value: &Value) -> Result<Value, Vec<FieldError>> {
+        let mut value = value.clone();
+        fill(&self.json, &mut value);
+        if self.validator.is_valid(&value) {
+            return Ok(value);
+        }
+        let errors = self.validator.iter_errors(&value).take(MAX_ERRORS);
+        Err(errors.flat_map(|error| self.explain(place, &error)).collect())
+    }
+
+    fn check_defaults(&self) -> Result<(), (String, String)> {
+        for (name, schema) in self.json["properties"].as_object().into_iter().flatten() {
+            let Some(default) = schema.get("default") else { continue };
+            if !validator(schema)?.is_valid(default) {
+                return Err((
+                    format!("properties.{name}.default"),
+                    "breaks the field's own rules".to_owned(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn explain(&self, place: &str, error: &ValidationError<'_>) -> Vec<FieldError> {
+        let mut path = place.to_owned();
+        for segment in error.instance_path().segments() {
+            match segment {
+                LocationSegment::Property(name) => path = format!("{path}.{}", shorten(&name)),
+                LocationSegment::Index(i) => path = format!("{path}[{i}]"),
+            }
+        }
+        match error.kind() {
+            Kind::Required { property } => {
+                vec![FieldError::new(
+                    format!("{path}.{}", property.as_str().unwrap_or_default()),
+                    "is required",
+                )]
+            }
+            Kind::AdditionalProperties { unexpected } => unexpected
+                .iter()
+                .take(MAX_ERRORS)
+                .map(|name| FieldError::new(format!("{path}.{}", shorten(name)), "is not a field that exists here"))
+                .collect(),
+            kind => {
+                let schema = error
+                    .schema_path()
+                    .as_str()
+                    .rsplit_once('/')
+                    .map_or("", |(parent, _)| parent);
+                let rule = self.json.pointer(schema).and_then(|schema| schema["x-rule"].as_str());
+                vec![FieldError::new(
+                    path,
+                    rule.map_or_else(|| message(kind), ToOwned::to_owned),
+                )]
+            }
+        }
+    }
+}
+
+/// Names come from the caller, too.
+fn shorten(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+fn validator(json: &Value) -> Result<Validator, (String, String)> {
+    let options = jsonschema::draft202012::options()
+        .should_validate_formats(true)
+        .offline();
+    options
+        .with_pattern_options(PatternOptions::regex())
+        .build(json)
+        .map_err(|error| {
+            let place = error
+                .instance_path()
+                .segments()
+                .map(|s| s.to_string())
+                .collect::<Vec<_>>()
+                .join(".");
+            (place, error.masked().to_string())
+        })
+}
+
+fn check_keywords(schema: &Value, place: &str) -> Result<(), (String, String)> {
+    let Some(keywords) = schema.as_object() else {
+        return Ok(());
+    };
+    for (keyword, value) in keywords {
+        let here = format!("{place}{keyword}");
+        if !keyword.starts_with("x-") && !KEYWORDS.contains(&keyword.as_str()) {
+            return Err((here, "is not a keyword of JSON Schema that specs may use".to_owned()));
+        }
+        match (keyword.as_str(), value) {
+            ("properties" | "$defs", Value::Object(members)) => {
+                for (name, schema) in members {
+                    check_keywords(schema, &format!("{here}.{name}."))?;
+                }
+            }
+            ("items" | "not" | "additionalProperties" | "if" | "then" | "else" | "propertyNames", schema) => {
+                check_keywords(schema, &format!("{here}."))?;
+            }
+            ("oneOf" | "anyOf" | "allOf" | "prefixItems", Value::Array(schemas)) => {
+                for (i, schema) in schemas.iter().enumerate() {
+                    check_keywords(schema, &format!("{here}[{i}]."))?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn fill(schema: &Value, value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+                match (object.get_mut(name), schema.get("default")) {
+                    (Some(value), _) => fill(schema, value),
+                    (None, Some(default)) => drop(object.insert(name.clone(), default.clone())),
+                    (None, None) => {}
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(&schema["items"], item)),
+        _ => {}
+    }
+}
+
+fn message(kind: &Kind) -> String {
+    let plural = |n: &u64| if *n == 1 { "" } else { "s" };
+    match kind {
+        Kind::Type {
+            kind: TypeKind::Single(kind),
+        } => format!("must be of type {kind}"),
+        Kind::Type {
+            kind: TypeKind::Multiple(kinds),
+        } => {
+            let kinds: Vec<_> = kinds.iter().map(|kind| kind.to_string()).collect();
+            format!("must be of type {}", kinds.join(" or "))
+        }
+        Kind::Enum { options } => {
+            let options = options.as_array().into_iter().flatten();
+            let options: Vec<_> = options
+                .map(|o| o.as_str().map_or_else(|| o.to_string(), ToOwned::to_owned))
+                .collect();
+            format!("must be one of {}", options.join(", "))
+        }
+        Kind::Constant { expected_value } => format!("must be {expected_value}"),
+        Kind::Minimum { limit } => format!("must be at least {limit}"),
+        Kind::Maximum { limit } => format!("must be at most {limit}"),
+        Kind::ExclusiveMinimum { limit } => format!("must be more than {limit}"),
+        Kind::ExclusiveMaximum { limit } => format!("must be less than {limit}"),
+        Kind::MinLength { limit: 1 } | Kind::MinItems { limit: 1 } | Kind::MinProperties { limit: 1 } => {
+            "must not be empty".to_owned()
+        }
+        Kind::MinLength { limit } => format!("must have at least {limit} character{}", plural(limit)),
+        Kind::MaxLength { limit } => format!("must have at most {limit} character{}", plural(limit)),
+        Kind::MinItems { limit } => format!("must have at least {limit} item{}", plural(limit)),
+        Kind::MaxItems { limit } => format!("must have at most {limit} item{}", plural(limit)),
+        Kind::MaxProperties { limit } => format!("must have at most {limit} member{}", plural(limit)),
+        Kind::Pattern { pattern } => format!("must match {pattern}"),
+        Kind::Format { format } => format!("must have the format {format}"),
+        Kind::UniqueItems => "must not have an item twice".to_owned(),
+        Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => "fits none of the allowed forms".to_owned(),
+        Kind::OneOfMultipleValid { .. } => "fits more than one of the allowed forms".to_owned(),
+        other => format!("breaks the rule {}", other.keyword()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refusals(schema: Value, value: &Value) -> Vec<String> {
+        let schema = Schema::compile(schema).expect("a schema");
+        schema
+            .check("input", value)
+            .expect_err("must be refused")
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let schema = Schema::compile(json!({"properties": {
+            "limit": {"type": "integer", "default": 100},
+            "sort": {"type": "object", "properties": {"by": {"default": "ts"}}},
+            "list": {"type": "array", "items": {"type": "object", "properties": {"style": {"default": "plain"}}}},
+        }}))
+        .expect("a schema");
+        assert_eq!(schema.check("input", &json!({})).expect("fine"), json!({"limit": 100}));
+        let filled = schema
+            .check("input", &json!({"limit": 5, "sort": {}, "list": [{}]}))
+            .expect("fine");
+        assert_eq!(
+            filled,
+            json!({"limit": 5, "sort": {"by": "ts"}, "list": [{"style": "plain"}]})
+        );
+    }
+
+    #[test]
+    fn errors_name_field_and_rule_but_not_the_value() {
+        let schema = json!({
+            "required": ["channel"],
+            "properties": {
+                "channel": {"type": "string", "minLength": 1, "maxLength": 4},
+                "limit": {"type": ["integer", "null"], "minimum": 1, "maximum": 9},
+                "sort": {"enum": ["score", "timestamp"]},
+                "day": {"type": "string", "format": "date"},
+                "tenant": {"type": "string", "pattern": "^[a-z]+$", "x-rule": "must be a directory id"},
+                "items": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+            },
+        });
+        for (value, expected) in [
+            (json!({}), "input.channel: is required"),
+            (json!({"channel": ""}), "input.channel: must not be empty"),
+            (
+                json!({"channel": "hunter2"}),
+                "input.channel: must have at most 4 characters",
+            ),
+            (json!({"channel": 7}), "input.channel: must be of type string"),
+            (json!({"channel": "C", "limit": 0}), "input.limit: must be at least 1"),
+            (json!({"channel": "C", "limit": 99}), "input.limit: must be at most 9"),
+            (
+                json!({"channel": "C", "limit": "9"}),
+                "input.limit: must be of type null or integer",
+            ),
+            (
+                json!({"channel": "C", "sort": "hunter2"}),
+                "input.sort: must be one of score, timestamp",
+            ),
+            (
+                json!({"channel": "C", "day": "hunter2"}),
+                "input.day: must have the format date",
+            ),
+            (
+                json!({"channel": "C", "tenant": "hunter2"}),
+                "input.tenant: must be a directory id",
+            ),
+            (
+                json!({"channel": "C", "items": [1, "x"]}),
+                "input.items[0]: must be of type string",
+            ),
+            (
+                json!({"channel": "C", "items": ["x"]}),
+                "input.items: must have at least 2 items",
+            ),
+            (
+                json!({"channel": "C", "other": "hunter2"}),
+                "input.other: is not a field that exists here",
+            ),
+            (json!("hunter2"), "input: must be of type object"),
+        ] {
+            assert_eq!(refusals(schema.clone(), &value), [expected]);
+        }
+    }
+
+    #[test]
+    fn a_union_says_its_rule() {
+        let schema = json!({
+            "properties": {"siteId": {"type": "string"}, "url": {"type": "string"}},
+            "oneOf": [{"required": ["siteId"]}, {"required": ["url"]}],
+            "x-rule": "give either siteId or url",
+        });
+        assert_eq!(
+            refusals(schema.clone(), &json!({})),
+            ["input: give either siteId or url"]
+        );
+        assert_eq!(
+            refusals(schema, &json!({"siteId": "a", "url": "b"})),
+            ["input: give either siteId or url"]
+        );
+    }
+
+    #[test]
+    fn broken_schemas_are_refused() {
+        for (schema, place) in [
+            (json!("x"), ""),
+            (json!({"type": "string"}), ""),
+            (json!({"properties": {"a": {"type": "strnig"}}}), "properties.a.type"),
+            (json!({"properties": {"a": {"maxLenght": 1}}}), "properties.a.maxLenght"),
+            (
+                json!({"properties": {"a": {"type": "string", "pattern": "("}}}),
+                "properties.a.pattern",
+            ),
+            (
+                json!({"properties": {"a": {"type": "integer", "default": "x"}}}),
+                "properties.a.default",
+            ),
+            (json!({"properties": {"a": {"$ref": "https://example.com/x.json"}}}), ""),
+            (
+                json!({"properties": {"a": {"items": {"oneOf": [{"typ": 1}]}}}}),
+                "properties.a.items.oneOf[0].typ",
+            ),
+        ] {
+            let (at, message) = Schema::compile(schema.clone()).expect_err("must be refused");
+            assert_eq!(at, place, "{schema}: {message}");
+        }
+    }
+}

@@ -1,0 +1,289 @@
+use std::time::Duration;
+
+use valetkey_core::{ConnectionKey, Owner, Timestamp};
+use valetkey_store::Store;
+use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent};
+
+use crate::Engine;
+use crate::fixtures::{NOW, audit, connection, connector_id, grant, home, key, key_of, owner, race, records, space};
+
+async fn put(store: &dyn Store, row: ConnectionRow) -> Committed {
+    store
+        .put_connection(row, audit("connection.connect"))
+        .await
+        .expect("an answer")
+}
+
+async fn get(store: &dyn Store, key: &ConnectionKey) -> Option<ConnectionRow> {
+    store.get_connection(key).await.expect("read")
+}
+
+async fn disconnect(store: &dyn Store, key: &ConnectionKey) -> Option<ConnectionRow> {
+    store
+        .disconnect(key, audit("connection.disconnect"))
+        .await
+        .expect("an answer")
+}
+
+pub(crate) async fn a_connection_is_read_back_as_it_was_written(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let mut thin = grant(2);
+    (
+        thin.sealed_refresh,
+        thin.expires_at,
+        thin.lifetime_ms,
+        thin.refresh_expires_at,
+    ) = (None, None, None, None);
+    (thin.scopes, thin.metadata) = (vec![], serde_json::Map::new());
+    let bare = ConnectionRow {
+        state: ConnectionState::Reauthorize("token_revoked".to_owned()),
+        grant: Some(thin),
+        account_id: None,
+        account_label: None,
+        ..connection(key("slack", Owner::Shared, "Zweitkonto für Köln"), i64::MAX)
+    };
+    let full = ConnectionRow {
+        refreshed_at: Some(Timestamp(-1)),
+        ..connection(key_of("ada"), 1)
+    };
+    for row in [full, bare] {
+        assert_eq!(put(&*store, row.clone()).await, Committed::Done(Box::new(row.clone())));
+        assert_eq!(get(&*store, &row.key).await, Some(row));
+    }
+    let mut elsewhere = key_of("ada");
+    elsewhere.space = space("other");
+    for other in [
+        key_of("bob"),
+        key("notion", owner("ada"), "default"),
+        key("slack", owner("ada"), "x"),
+        elsewhere,
+    ] {
+        assert_eq!(get(&*store, &other).await, None);
+    }
+}
+
+pub(crate) async fn a_connection_is_written_only_with_a_greater_generation(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let first = connection(key_of("ada"), 5);
+    put(&*store, first.clone()).await;
+    for generation in [4, 5] {
+        let row = ConnectionRow {
+            grant: Some(grant(2)),
+            ..connection(key_of("ada"), generation)
+        };
+        assert_eq!(put(&*store, row).await, Committed::Lost(Some(Box::new(first.clone()))));
+    }
+    let mut next = ConnectionRow {
+        grant: Some(grant(3)),
+        ..connection(key_of("ada"), 9)
+    };
+    (next.spec_version, next.account_id, next.connected_at) = (4, None, Timestamp(1));
+    assert_eq!(
+        put(&*store, next.clone()).await,
+        Committed::Done(Box::new(next.clone()))
+    );
+    assert_eq!(get(&*store, &next.key).await, Some(next));
+    assert_eq!(records(&*store, "connection.connect").await, 2);
+}
+
+pub(crate) async fn of_racing_connects_with_one_generation_one_is_written(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let answers = race(&store, 20, |store, _| async move {
+        put(&*store, connection(key_of("ada"), 1)).await
+    })
+    .await;
+    assert_eq!(
+        answers
+            .iter()
+            .filter(|answer| matches!(answer, Committed::Done(_)))
+            .count(),
+        1
+    );
+}
+
+pub(crate) async fn connecting_again_ends_the_intent(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let key = key_of("ada");
+    put(&*store, connection(key.clone(), 1)).await;
+    let lease = Duration::from_secs(60);
+    let claim = store
+        .claim_refresh(&key, 1, "one", NOW, lease)
+        .await
+        .expect("an answer");
+    assert!(matches!(claim, Claim::Held { .. }));
+    let intent = Intent {
+        holder: "stray".to_owned(),
+        lease_until: NOW,
+        at: NOW,
+        attempt: 0,
+    };
+    put(
+        &*store,
+        ConnectionRow {
+            intent: Some(intent),
+            ..connection(key.clone(), 2)
+        },
+    )
+    .await;
+    assert_eq!(get(&*store, &key).await, Some(connection(key.clone(), 2)));
+    let claim = store
+        .claim_refresh(&key, 2, "two", NOW, lease)
+        .await
+        .expect("an answer");
+    assert!(matches!(claim, Claim::Held { previous: None, .. }));
+}
+
+pub(crate) async fn a_disconnect_leaves_a_tombstone(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let key = key_of("ada");
+    put(&*store, connection(key.clone(), 4)).await;
+    store
+        .claim_refresh(&key, 4, "one", NOW, Duration::from_secs(60))
+        .await
+        .expect("a claim");
+    let before = get(&*store, &key).await.expect("there");
+    assert_eq!(disconnect(&*store, &key).await, Some(before));
+    let tombstone = ConnectionRow {
+        generation: 5,
+        state: ConnectionState::Disconnected,
+        grant: None,
+        ..connection(key.clone(), 4)
+    };
+    assert_eq!(get(&*store, &key).await, Some(tombstone));
+}
+
+pub(crate) async fn a_tombstone_is_not_disconnected_again(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, connection(key_of("ada"), 4)).await;
+    let ended = race(&store, 10, |store, _| async move {
+        disconnect(&*store, &key_of("ada")).await
+    })
+    .await;
+    assert_eq!(ended.into_iter().flatten().count(), 1);
+    assert_eq!(disconnect(&*store, &key_of("nobody")).await, None);
+    assert_eq!(get(&*store, &key_of("ada")).await.expect("there").generation, 5);
+    assert_eq!(records(&*store, "connection.disconnect").await, 1);
+}
+
+pub(crate) async fn a_tombstone_is_replaced_only_by_a_greater_generation(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let key = key_of("ada");
+    put(&*store, connection(key.clone(), 1)).await;
+    disconnect(&*store, &key).await;
+    assert!(matches!(
+        put(&*store, connection(key.clone(), 2)).await,
+        Committed::Lost(Some(_))
+    ));
+    let row = connection(key.clone(), 3);
+    assert_eq!(put(&*store, row.clone()).await, Committed::Done(Box::new(row.clone())));
+    assert_eq!(get(&*store, &key).await, Some(row));
+}
+
+pub(crate) async fn connections_are_listed_by_owner_and_name_in_pages(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let keys = [
+        key("slack", Owner::Shared, "b"),
+        key("slack", owner("ada"), "b"),
+        key("slack", owner("ada"), "a"),
+        key("slack", owner("Zoe"), "default"),
+        key("slack", Owner::Shared, "a"),
+        key("slack", owner("gone"), "default"),
+        key("notion", owner("ada"), "a"),
+    ];
+    for key in keys {
+        put(&*store, connection(key, 1)).await;
+    }
+    disconnect(&*store, &key_of("gone")).await;
+    let mut after = None;
+    let mut pages = Vec::new();
+    loop {
+        let slack = connector_id("slack");
+        let page = store
+            .list_connections(&home(), &slack, after.as_ref(), 3)
+            .await
+            .expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(last.key.clone());
+        pages.push(
+            page.into_iter()
+                .map(|row| format!("{} {}", row.key.owner, row.key.name))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(
+        pages,
+        [
+            vec!["shared a", "shared b", "user Zoe default"],
+            vec!["user ada a", "user ada b"]
+        ]
+    );
+}
+
+pub(crate) async fn an_owner_sees_their_own_of_one_space(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let mut elsewhere = key_of("ada");
+    elsewhere.space = space("other");
+    let own = [
+        key("slack", owner("ada"), "b"),
+        key("notion", owner("ada"), "x"),
+        key("slack", owner("ada"), "a"),
+    ];
+    let others = [
+        key_of("bob"),
+        key("slack", Owner::Shared, "a"),
+        elsewhere,
+        key_of("ada"),
+    ];
+    for key in own.iter().chain(&others) {
+        put(&*store, connection(key.clone(), 1)).await;
+    }
+    disconnect(&*store, &key_of("ada")).await;
+    let list = store.list_owned(&home(), &owner("ada"), 10).await.expect("a list");
+    let [b, x, a] = own;
+    assert_eq!(list.into_iter().map(|row| row.key).collect::<Vec<_>>(), [x, a, b]);
+    assert_eq!(
+        store.list_owned(&home(), &owner("ada"), 2).await.expect("a list").len(),
+        2
+    );
+}
+
+pub(crate) async fn a_shared_account_is_noticed(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let shares = async |key: ConnectionKey| store.shares_account(&key, "U123").await.expect("an answer");
+    put(&*store, connection(key_of("ada"), 1)).await;
+    put(&*store, connection(key("notion", owner("ada"), "default"), 1)).await;
+    assert!(!shares(key_of("ada")).await, "itself and other connectors do not count");
+    assert!(shares(key_of("bob")).await);
+    assert!(shares(key("slack", owner("ada"), "second")).await);
+
+    put(
+        &*store,
+        ConnectionRow {
+            account_id: None,
+            ..connection(key_of("bob"), 1)
+        },
+    )
+    .await;
+    assert!(!shares(key_of("ada")).await, "an unknown account is nobody's");
+
+    put(&*store, connection(key_of("bob"), 2)).await;
+    assert!(shares(key_of("ada")).await);
+    disconnect(&*store, &key_of("bob")).await;
+    assert!(!shares(key_of("ada")).await, "a tombstone does not count");
+}
+
+pub(crate) async fn everything_survives_a_restart(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let keys: Vec<_> = (0..300).map(|number| key_of(&format!("user-{number}"))).collect();
+    let written = race(&store, 300, |store, number| async move {
+        put(&*store, connection(key_of(&format!("user-{number}")), 1)).await
+    })
+    .await;
+    assert!(written.iter().all(|answer| matches!(answer, Committed::Done(_))));
+    drop(store);
+    let store = engine.open().await;
+    for key in keys {
+        assert_eq!(get(&*store, &key).await, Some(connection(key, 1)));
+    }
+    assert_eq!(records(&*store, "connection.connect").await, 300);
+}

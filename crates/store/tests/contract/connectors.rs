@@ -1,0 +1,223 @@
+use valetkey_core::{AuthMode, Owner};
+use valetkey_store::Store;
+use valetkey_store::rows::{ConnectorRow, FlowState, TakenFlow};
+
+use crate::Engine;
+use crate::fixtures::{
+    NOW, audit, connection, connector, connector_id, flow, home, key, key_of, owner, race, records, space,
+};
+
+async fn put(store: &dyn Store, row: ConnectorRow) {
+    assert!(
+        store
+            .put_connector(row, audit("connector.create"))
+            .await
+            .expect("written")
+    );
+}
+
+pub(crate) async fn a_connector_is_read_back_as_it_was_written(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let bare = ConnectorRow {
+        sealed_secrets: None,
+        auth_mode: AuthMode::Shared,
+        legacy_redirect_uri: false,
+        ..connector("bare")
+    };
+    for row in [connector("full"), bare] {
+        put(&*store, row.clone()).await;
+        assert_eq!(store.get_connector(&row.space, &row.id).await.expect("read"), Some(row));
+    }
+    assert_eq!(
+        store
+            .get_connector(&home(), &connector_id("other"))
+            .await
+            .expect("read"),
+        None
+    );
+}
+
+pub(crate) async fn an_id_is_used_once_in_a_space(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, connector("slack")).await;
+    let again = ConnectorRow {
+        name: "another".to_owned(),
+        ..connector("slack")
+    };
+    assert!(
+        !store
+            .put_connector(again.clone(), audit("connector.create"))
+            .await
+            .expect("refused")
+    );
+    put(
+        &*store,
+        ConnectorRow {
+            space: space("other"),
+            ..again.clone()
+        },
+    )
+    .await;
+    let stored = store
+        .get_connector(&home(), &again.id)
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(stored.name, "Our Slack");
+    assert_eq!(records(&*store, "connector.create").await, 2);
+}
+
+pub(crate) async fn a_connector_is_replaced_only_from_the_version_before(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, connector("slack")).await;
+    let other = ConnectorRow {
+        space: space("other"),
+        ..connector("slack")
+    };
+    put(&*store, other.clone()).await;
+    let mut expected = connector("slack");
+    for (version, written) in [(1, false), (3, false), (2, true), (2, false), (3, true)] {
+        let row = ConnectorRow {
+            version,
+            name: format!("version {version}"),
+            ..connector("slack")
+        };
+        let answer = store
+            .replace_connector(row.clone(), audit("connector.update"))
+            .await
+            .expect("an answer");
+        assert_eq!(answer, written, "{version}");
+        let stored = store
+            .get_connector(&home(), &row.id)
+            .await
+            .expect("read")
+            .expect("there");
+        if written {
+            expected = row;
+        }
+        assert_eq!(stored, expected, "{version}");
+    }
+    assert_eq!(records(&*store, "connector.update").await, 2);
+    assert_eq!(
+        store.get_connector(&other.space, &other.id).await.expect("read"),
+        Some(other)
+    );
+}
+
+pub(crate) async fn of_racing_replacements_one_is_written(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, connector("slack")).await;
+    let written = race(&store, 20, |store, number| async move {
+        let row = ConnectorRow {
+            version: 2,
+            name: number.to_string(),
+            ..connector("slack")
+        };
+        store
+            .replace_connector(row, audit("connector.update"))
+            .await
+            .expect("an answer")
+    })
+    .await;
+    assert_eq!(written.into_iter().filter(|written| *written).count(), 1);
+}
+
+pub(crate) async fn connectors_are_listed_by_id_in_pages(engine: &dyn Engine) {
+    let store = engine.open().await;
+    for id in ["b", "a", "C", "d"] {
+        put(&*store, connector(id)).await;
+    }
+    put(
+        &*store,
+        ConnectorRow {
+            space: space("other"),
+            ..connector("a")
+        },
+    )
+    .await;
+    let mut after = None;
+    let mut pages = Vec::new();
+    loop {
+        let page = store.list_connectors(&home(), after.as_ref(), 2).await.expect("a page");
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        pages.push(page.into_iter().map(|row| row.id.to_string()).collect::<Vec<_>>());
+    }
+    assert_eq!(pages, [["C", "a"], ["b", "d"]]);
+}
+
+pub(crate) async fn removing_a_connector_takes_everything_of_it_and_nothing_else(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, connector("slack")).await;
+    put(&*store, connector("notion")).await;
+    let kept = key("notion", owner("ada"), "default");
+    for row in [
+        connection(key_of("ada"), 1),
+        connection(key("slack", Owner::Shared, "x"), 1),
+        connection(kept.clone(), 1),
+    ] {
+        store
+            .put_connection(row, audit("connection.connect"))
+            .await
+            .expect("written");
+    }
+    store
+        .disconnect(&key_of("ada"), audit("connection.disconnect"))
+        .await
+        .expect("a tombstone");
+    let mut other = flow(3, "ada");
+    other.key = kept.clone();
+    for row in [flow(1, "ada"), flow(2, "ada"), other] {
+        assert!(store.put_flow(row, 10, audit("flow.start")).await.expect("written"));
+    }
+    store.take_flow(&flow(2, "ada").state_hash, NOW).await.expect("used");
+
+    let id = connector_id("slack");
+    assert!(
+        store
+            .delete_connector(&home(), &id, audit("connector.delete"))
+            .await
+            .expect("removed")
+    );
+
+    assert_eq!(store.get_connector(&home(), &id).await.expect("read"), None);
+    for gone in [key_of("ada"), key("slack", Owner::Shared, "x")] {
+        assert_eq!(store.get_connection(&gone).await.expect("read"), None);
+    }
+    for number in [1, 2] {
+        let taken = store
+            .take_flow(&flow(number, "ada").state_hash, NOW)
+            .await
+            .expect("an answer");
+        assert_eq!(taken, TakenFlow::Unknown);
+    }
+    assert!(
+        store
+            .get_connector(&home(), &connector_id("notion"))
+            .await
+            .expect("read")
+            .is_some()
+    );
+    assert!(store.get_connection(&kept).await.expect("read").is_some());
+    let left = store
+        .get_flow(&flow(3, "ada").state_hash)
+        .await
+        .expect("read")
+        .expect("there");
+    assert_eq!(left.state, FlowState::Pending);
+    assert_eq!(records(&*store, "connector.delete").await, 1);
+}
+
+pub(crate) async fn removing_nothing_leaves_no_record(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, connector("slack")).await;
+    let id = connector_id("slack");
+    assert!(
+        !store
+            .delete_connector(&space("other"), &id, audit("connector.delete"))
+            .await
+            .expect("nothing")
+    );
+    assert_eq!(records(&*store, "connector.delete").await, 0);
+    assert!(store.get_connector(&home(), &id).await.expect("read").is_some());
+}

@@ -1,0 +1,128 @@
+//! The load: 32 keep-alive connections that send one request after the other, written for little cost of its own.
+
+use std::io::BufRead as _;
+use std::process::ChildStdout;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+const CLIENTS: u64 = 32;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) port: u16,
+    pub(crate) path: String,
+    pub(crate) key: String,
+    /// Every request is for another of so many users.
+    pub(crate) users: u64,
+    pub(crate) body: String,
+}
+
+/// Runs loads.
+pub(crate) struct Load;
+
+impl Load {
+    /// Sends so many requests and says how many were answered well.
+    pub(crate) async fn count(target: &Target, total: u64) -> Result<u64> {
+        let next = Arc::new(AtomicU64::new(0));
+        Self::run(target, move || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < total)).await
+    }
+
+    /// Sends requests for a while and says how many were answered a second.
+    #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    pub(crate) async fn rate(target: &Target, span: Duration, round: u64) -> Result<f64> {
+        // A large odd step visits all users in an order without runs, another one each round.
+        let next = Arc::new(AtomicU64::new(round.wrapping_mul(7_919)));
+        let start = Instant::now();
+        let next_request =
+            move || (start.elapsed() < span).then(|| next.fetch_add(1, Ordering::Relaxed).wrapping_mul(48_271));
+        let answered = Self::run(target, next_request).await?;
+        Ok(answered as f64 / start.elapsed().as_secs_f64())
+    }
+
+    async fn run(target: &Target, next: impl Fn() -> Option<u64> + Clone + Send + 'static) -> Result<u64> {
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let (target, next) = (target.clone(), next.clone());
+            clients.spawn(async move { client(&target, next).await });
+        }
+        let mut total = 0;
+        while let Some(done) = clients.join_next().await {
+            total += done??;
+        }
+        Ok(total)
+    }
+}
+
+async fn client(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
+    let mut stream = TcpStream::connect(("127.0.0.1", target.port)).await?;
+    stream.set_nodelay(true)?;
+    let mut buffer = vec![0; 16 * 1024];
+    let mut answered = 0;
+    while let Some(number) = next() {
+        let request = format!(
+            "POST {} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: ApiKey {}\r\nx-valetkey-user: user-{}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
+            target.path,
+            target.key,
+            number % target.users,
+            target.body.len(),
+            target.body
+        );
+        stream.write_all(request.as_bytes()).await?;
+        read_answer(&mut stream, &mut buffer).await?;
+        answered += 1;
+    }
+    Ok(answered)
+}
+
+/// Reads one answer with a `content-length`, and accepts 200 only.
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).await?;
+        if read == 0 {
+            bail!("the connection was closed");
+        }
+        filled += read;
+        let Some(head) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let text = std::str::from_utf8(&buffer[..head])?;
+        let length = text
+            .lines()
+            .find_map(|l| l.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length")))
+            .context("no content-length")?;
+        let end = head + 4 + length.1.trim().parse::<usize>()?;
+        while filled < end {
+            let read = stream.read(&mut buffer[filled..]).await?;
+            if read == 0 {
+                bail!("the connection was closed");
+            }
+            filled += read;
+        }
+        let body = String::from_utf8_lossy(&buffer[head + 4..end]);
+        if !buffer.starts_with(b"HTTP/1.1 200") || body.contains(r#""status":"error""#) {
+            bail!("an answer is not a good one: {body}");
+        }
+        return Ok(());
+    }
+}
+
+/// Waits for the line that starts so, and gives the rest of it. What comes later is read and thrown away.
+pub(crate) fn first_line(output: ChildStdout, start: &str) -> Result<String> {
+    let mut lines = std::io::BufReader::new(output).lines();
+    for line in lines.by_ref() {
+        if let Some(rest) = line?.strip_prefix(start) {
+            let rest = rest.to_owned();
+            std::thread::spawn(move || lines.for_each(drop));
+            return Ok(rest);
+        }
+    }
+    bail!("the process ended before it was ready")
+}
