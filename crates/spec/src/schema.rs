@@ -105,7 +105,9 @@ impl Schema {
             return Ok(value);
         }
         let errors = self.validator.iter_errors(&value).take(MAX_ERRORS);
-        Err(errors.flat_map(|error| self.explain(place, &error)).collect())
+        let mut errors: Vec<_> = errors.flat_map(|error| self.explain(place, &error)).collect();
+        errors.sort_by(|a, b| a.path.cmp(&b.path));
+        Err(errors)
     }
 
     fn check_defaults(&self) -> Result<(), (String, String)> {

@@ -196,6 +196,21 @@ async fn what_was_queued_before_the_end_is_written() {
 }
 
 #[tokio::test]
+async fn what_was_answered_survives_a_crash() {
+    let (_dir, path) = new();
+    let (_other, copy) = new();
+    let store = open(&path);
+    put(&store, "ada").await;
+    // What a process that is killed now would leave behind.
+    for file in ["db", "db-wal"] {
+        fs::copy(path.with_extension(file), copy.with_extension(file)).expect("a copy");
+    }
+    let restarted = open(&copy);
+    let row = restarted.get_connection(&key("ada")).await.expect("read");
+    assert_eq!(row, Some(connection("ada")));
+}
+
+#[tokio::test]
 async fn nothing_of_an_erased_row_stays_on_disk() {
     let (dir, path) = new();
     let store = open(&path);

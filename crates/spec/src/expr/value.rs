@@ -7,6 +7,8 @@ use serde_json::{Map, Value};
 const MAX_SIZE: usize = 32 << 20;
 /// As deep as JSON that is read from outside.
 const MAX_DEPTH: usize = 128;
+/// 2^53: up to here every whole number has a floating-point one of its own.
+const MAX_SAFE: f64 = 9_007_199_254_740_992.0;
 
 pub(super) fn to_jq(value: &Value) -> Val {
     match value {
@@ -75,6 +77,8 @@ fn read(value: &Val, depth: usize, left: &mut usize) -> Result<Value, &'static s
 fn read_number(number: &Num) -> Result<Value, &'static str> {
     match number {
         Num::Int(n) => Ok(Value::from(*n)),
+        // jq divides in floating point, and an API that wants a number of bytes does not want 4.0
+        Num::Float(n) if n.fract() == 0.0 && n.abs() < MAX_SAFE => Ok(format!("{n:.0}").parse::<i64>().unwrap_or(0).into()),
         Num::Float(n) if n.is_finite() => Ok(Value::from(*n)),
         // not a number is null in JSON, as in jq
         Num::Float(_) => Ok(Value::Null),

@@ -15,6 +15,7 @@
 
 mod audit;
 mod checkpoint;
+mod connection;
 mod connections;
 mod connectors;
 mod error;

@@ -85,8 +85,8 @@ type Job = Box<dyn Operation>;
 
 /// An operation without its type.
 trait Operation: Send {
-    /// Runs it. `false` if it failed and what it wrote must go.
-    fn run(&mut self, conn: &Connection) -> bool;
+    /// Runs it. If it fails, what it wrote must go.
+    fn run(&mut self, conn: &Connection) -> Result<()>;
 
     /// Answers the caller; `failure` says that nothing of the group was committed.
     fn answer(self: Box<Self>, failure: Option<&StoreError>);
@@ -104,9 +104,11 @@ where
     T: Send,
     F: FnOnce(&Connection) -> Result<T> + Send,
 {
-    fn run(&mut self, conn: &Connection) -> bool {
-        self.outcome = self.work.take().map(|work| work(conn));
-        self.outcome.as_ref().is_some_and(Result::is_ok)
+    fn run(&mut self, conn: &Connection) -> Result<()> {
+        let outcome = self.work.take().map_or_else(|| Err(closed()), |work| work(conn));
+        let done = outcome.as_ref().map(drop).map_err(again);
+        self.outcome = Some(outcome);
+        done
     }
 
     fn answer(self: Box<Self>, failure: Option<&StoreError>) {
@@ -177,7 +179,10 @@ fn write_until_closed(conn: Connection, jobs: &Receiver<Job>) -> Option<StoreErr
             Ok(()) => {}
         }
     }
-    checkpoint::truncate(&conn).err().map(Into::into)
+    if let Err(error) = checkpoint::truncate(&conn).map_err(StoreError::from) {
+        tracing::warn!(%error, "the last checkpoint failed; the next start repeats it");
+    }
+    None
 }
 
 fn commit_and_answer(conn: &Connection, mut group: Vec<Job>) -> std::result::Result<(), Failure> {
@@ -197,10 +202,9 @@ fn commit(conn: &Connection, group: &mut [Job]) -> std::result::Result<(), Failu
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
     for job in group {
         conn.prepare_cached(SAVE)?.execute([])?;
-        if !job.run(conn) {
+        if let Err(error) = job.run(conn) {
             // Some errors, a full disk among them, end the whole transaction at once.
             if conn.is_autocommit() {
-                let error = StoreError::Unavailable("an error ended the transaction that it shared".to_owned());
                 return Err(Failure { error, last: false });
             }
             conn.prepare_cached(UNDO)?.execute([])?;
@@ -227,3 +231,6 @@ fn check_place(conn: &Connection) -> std::result::Result<(), Failure> {
 fn check_place(_conn: &Connection) -> std::result::Result<(), Failure> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

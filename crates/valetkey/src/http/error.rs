@@ -141,7 +141,10 @@ pub(crate) fn write_body(response: &mut Response, error: &Error, request_id: &st
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey, Bearer"));
     }
     // The body is made of plain texts; it always has a JSON form.
-    *response.body_mut() = serde_json::to_vec(&body).unwrap_or_default().into();
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    // The router has announced the empty body that this one replaces.
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    *response.body_mut() = body.into();
 }
 
 #[cfg(test)]

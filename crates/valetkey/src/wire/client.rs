@@ -16,7 +16,7 @@ use super::target::Target;
 /// exist.
 pub(super) struct Client {
     connector: Arc<Connector>,
-    pool: Pool,
+    pub(super) pool: Pool,
 }
 
 impl Client {
@@ -40,12 +40,6 @@ impl Client {
             Err(_) if handed_over => Outcome::Uncertain(WireError::Timeout),
             Err(_) => Outcome::NotSent(WireError::Timeout),
         }
-    }
-
-    /// How many connections wait.
-    #[cfg(test)]
-    pub(super) fn idle(&self) -> usize {
-        self.pool.len()
     }
 
     async fn exchange(

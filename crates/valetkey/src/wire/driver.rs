@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Rounds of polling before the runtime gets its turn. An exchange takes two or three; a peer that sends faster than we
-/// read, or tokio's spent budget, would go on for ever.
+/// Rounds of polling before the runtime gets its turn. An exchange takes two or three; a peer that sends as fast as we read
+/// would take all it can get.
 const ROUNDS: usize = 8;
 
 /// Drives one connection.
