@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use valetkey_core::{ConnectionKey, KeyId, ProfileUid, Timestamp};
+use valetkey_core::{ConnectionKey, ErrorCode, KeyId, ProfileUid, SpaceId, Timestamp};
 use valetkey_store::rows::AuditRow;
 
 use crate::Engine;
@@ -62,6 +62,38 @@ impl Engine {
     /// Writes a record soon, with the next uses.
     pub(crate) fn audit_later(&self, row: AuditRow) {
         self.lock_uses().single.push(row);
+    }
+
+    /// Records a refusal that the audit log has a type for: a missing right, a limit that was hit, a value that does not open.
+    /// Where no caller is known, the record says where the request came from.
+    pub fn audit_refusal(
+        &self,
+        caller: Option<&Caller>,
+        space: &SpaceId,
+        address: &str,
+        request_id: &str,
+        code: ErrorCode,
+    ) {
+        let kind = match code {
+            ErrorCode::PrivilegeMissing
+            | ErrorCode::ActionNotAllowed
+            | ErrorCode::UserNotAllowed
+            | ErrorCode::SpaceNotAllowed
+            | ErrorCode::ScopeNotAllowed => "authz.deny",
+            ErrorCode::RateLimited | ErrorCode::TooManyFlows | ErrorCode::TooManyFailures => "limit.hit",
+            ErrorCode::IntegrityError => "crypto.fail",
+            _ => return,
+        };
+        let mut record = match caller {
+            Some(caller) => caller.audit(kind, self.clock.now()),
+            None => Audit::new(kind, self.clock.now()),
+        }
+        .outcome(code.as_str())
+        .row();
+        record.space = Some(space.clone());
+        record.address = Some(address.to_owned());
+        record.request_id = Some(request_id.to_owned());
+        self.audit_later(record);
     }
 
     /// Whether so much waits that the caller should flush before going on: nothing is dropped, callers wait instead.

@@ -174,12 +174,7 @@ impl Engine {
         let connector = self.load_connector(&key.space, &key.connector).await?;
         let connector = connector
             .filter(|c| c.row.version == taken.payload.version)
-            .ok_or_else(|| {
-                Error::new(
-                    ErrorCode::ProviderChanged,
-                    "the connector was changed or deleted in between; go back and connect again",
-                )
-            })?;
+            .ok_or_else(connector_changed)?;
         page.connector_name = Some(connector.row.name.clone());
         // Decisions are made at use time: a key that was invalidated in between finishes nothing.
         if self.store.get_key(&taken.flow.started_by).await?.is_none() {
@@ -245,9 +240,22 @@ impl Engine {
         audit.key = Some(taken.flow.started_by.clone());
         audit.address = Some(request.address.clone());
         audit.request_id = Some(request.request_id.clone());
-        self.store_new_grant(connector, &taken.flow.key, minted, audit).await?;
-        Ok(())
+        let key = &taken.flow.key;
+        let stored = self.store_new_grant(connector, key, minted, audit).await?;
+        if self.store.get_connector(&key.space, &key.connector).await?.is_some() {
+            return Ok(());
+        }
+        // Somebody deleted the connector while the code was exchanged: what came must not live on.
+        self.end_orphan(connector, &stored.row).await?;
+        Err(connector_changed())
     }
+}
+
+fn connector_changed() -> Error {
+    Error::new(
+        ErrorCode::ProviderChanged,
+        "the connector was changed or deleted in between; go back and connect again",
+    )
 }
 
 fn unknown_flow() -> Error {

@@ -411,11 +411,10 @@ impl Engine {
         for note in &minted.tokens.notes {
             self.metrics.ignored_field(note);
         }
-        let mut generation = self
-            .store
-            .get_connection(key)
-            .await?
-            .map_or(1, |row| row.generation + 1);
+        // A first generation is taken from the clock: a connector that is deleted and made again under its old name must
+        // not meet the generations of its former life, which a refresh under way may still hold.
+        let stored = self.store.get_connection(key).await?;
+        let mut generation = stored.map_or(self.clock.now().0, |row| row.generation + 1);
         loop {
             let grant = self.seal_grant(connector, key, generation, &minted, None)?;
             let row = ConnectionRow {

@@ -92,6 +92,17 @@ impl Engine {
         }
     }
 
+    /// Ends a connection whose connector was deleted while it was being made.
+    pub(crate) async fn end_orphan(&self, connector: &Connector, row: &ConnectionRow) -> Result<()> {
+        let audit = Audit::new("connection.state", self.clock.now())
+            .connection(&row.key)
+            .outcome("disconnected");
+        self.store.disconnect(&row.key, audit.row()).await?;
+        self.connections.remove(&row.key);
+        self.revoke_row(connector, row).await;
+        Ok(())
+    }
+
     async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
         let outcome = match self.tokens_of(row) {
             Ok((access, refresh)) => {

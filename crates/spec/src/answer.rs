@@ -20,7 +20,9 @@ pub(crate) fn read(errors: &Errors, action: &str, plan: &Plan, response: &Respon
         ResultKind::Full => looks_like_json(response),
         ResultKind::Text | ResultKind::Base64 => !good && looks_like_json(response),
     };
-    let body = wanted.then(|| serde_json::from_slice::<Value>(&response.body).ok()).flatten();
+    let body = wanted
+        .then(|| serde_json::from_slice::<Value>(&response.body).ok())
+        .flatten();
     if let Some(mut verdict) = errors.judge(action, good, response, body.as_ref()) {
         verdict.failure.data = full.then(|| whole(response, body));
         return Err(verdict);
@@ -30,9 +32,16 @@ pub(crate) fn read(errors: &Errors, action: &str, plan: &Plan, response: &Respon
         ResultKind::Json if response.body.is_empty() => Ok(Value::Null),
         ResultKind::Json => body.ok_or_else(|| {
             let failure = Failure::of_answer("the answer is not JSON", status);
-            Verdict { failure, rate_limited: false }
+            Verdict {
+                failure,
+                rate_limited: false,
+            }
         }),
-        ResultKind::Text => Ok(content(response, "text", String::from_utf8_lossy(&response.body).into_owned())),
+        ResultKind::Text => Ok(content(
+            response,
+            "text",
+            String::from_utf8_lossy(&response.body).into_owned(),
+        )),
         ResultKind::Base64 => Ok(content(response, "base64", base64(&response.body))),
     }
 }
@@ -49,7 +58,9 @@ pub(crate) fn about(response: &Response) -> Value {
 /// The media type says so, or does not speak against it: many APIs send JSON as plain text.
 fn looks_like_json(response: &Response) -> bool {
     let starts = || matches!(response.body.trim_ascii_start().first(), Some(b'{' | b'['));
-    response.media_type().map_or_else(starts, |t| is_json(&t) || is_textual(&t) && starts())
+    response
+        .media_type()
+        .map_or_else(starts, |t| is_json(&t) || is_textual(&t) && starts())
 }
 
 fn is_json(media_type: &str) -> bool {
@@ -57,7 +68,12 @@ fn is_json(media_type: &str) -> bool {
 }
 
 fn is_textual(media_type: &str) -> bool {
-    let more = ["application/xml", "application/javascript", "application/x-www-form-urlencoded", "application/graphql"];
+    let more = [
+        "application/xml",
+        "application/javascript",
+        "application/x-www-form-urlencoded",
+        "application/graphql",
+    ];
     media_type.starts_with("text/") || is_json(media_type) || media_type.ends_with("+xml") || more.contains(&media_type)
 }
 
@@ -88,7 +104,10 @@ fn content(response: &Response, member: &str, value: String) -> Value {
 fn headers(headers: &HeaderMap) -> Value {
     let mut out = Map::new();
     for name in headers.keys().filter(|name| **name != SET_COOKIE) {
-        let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let values = headers
+            .get_all(name)
+            .iter()
+            .map(|value| String::from_utf8_lossy(value.as_bytes()));
         out.insert(name.as_str().to_owned(), values.collect::<Vec<_>>().join(", ").into());
     }
     Value::Object(out)

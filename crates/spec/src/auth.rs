@@ -3,6 +3,7 @@
 //! A new auth type is a variant of [`AuthKind`], its fields in `auth/known.rs`, and an arm in `auth/inject.rs`.
 
 mod check;
+mod field;
 mod inject;
 mod known;
 mod setup;
@@ -17,8 +18,8 @@ use valetkey_oauth::Profile;
 use crate::compile::{Compiler, check_header};
 use crate::error::Fault;
 use crate::file;
-use crate::template::UrlTemplate;
-use known::{Known, Shape};
+use field::{Field, FieldDefault};
+use known::Offer;
 
 pub use inject::{Credential, InjectError};
 pub use setup::OauthSetup;
@@ -69,7 +70,11 @@ impl AuthKind {
     }
 
     fn default_mode(self) -> AuthMode {
-        if self == Self::OauthAuthorizationCode { AuthMode::PerUser } else { AuthMode::Shared }
+        if self == Self::OauthAuthorizationCode {
+            AuthMode::PerUser
+        } else {
+            AuthMode::Shared
+        }
     }
 }
 
@@ -119,27 +124,6 @@ impl AuthType {
     }
 }
 
-/// A field of an auth type, as one connector type has it.
-#[derive(Debug)]
-struct Field {
-    known: &'static Known,
-    title: String,
-    help: Option<String>,
-    placeholder: Option<String>,
-    default: FieldDefault,
-    hidden: bool,
-    locked: bool,
-    required: bool,
-    hosts: Vec<String>,
-}
-
-#[derive(Debug)]
-enum FieldDefault {
-    None,
-    Value(Value),
-    Url(UrlTemplate, String),
-}
-
 impl AuthType {
     pub(crate) fn compile(
         field: &str,
@@ -148,15 +132,30 @@ impl AuthType {
         companions: &BTreeMap<String, String>,
         compiler: &Compiler,
     ) -> Result<Self, Fault> {
-        let kind = AuthKind::ALL.into_iter().find(|kind| kind.as_str() == file.id).ok_or_else(|| {
-            let known: Vec<_> = AuthKind::ALL.iter().map(|kind| kind.as_str()).collect();
-            Fault::new(format!("{field}.type"), format!("is not an auth type; there are {}", known.join(", ")))
-        })?;
+        let kind = AuthKind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == file.id)
+            .ok_or_else(|| {
+                let known: Vec<_> = AuthKind::ALL.iter().map(|kind| kind.as_str()).collect();
+                Fault::new(
+                    format!("{field}.type"),
+                    format!("is not an auth type; there are {}", known.join(", ")),
+                )
+            })?;
         let known = known::fields(kind);
-        if let Some(name) = file.fields.keys().find(|name| !known.iter().any(|known| known.name == **name)) {
-            return Err(Fault::new(format!("{field}.fields.{name}"), "is not a field of this auth type"));
+        if let Some(name) = file
+            .fields
+            .keys()
+            .find(|name| !known.iter().any(|known| known.name == **name))
+        {
+            return Err(Fault::new(
+                format!("{field}.fields.{name}"),
+                "is not a field of this auth type",
+            ));
         }
-        let offered = known.iter().filter(|known| !known.extra || file.fields.contains_key(known.name));
+        let offered = known
+            .iter()
+            .filter(|known| known.offer != Offer::Extra || file.fields.contains_key(known.name));
         let empty = file::Field::default();
         let fields = offered.map(|known| {
             let changes = file.fields.get(known.name).unwrap_or(&empty);
@@ -165,7 +164,9 @@ impl AuthType {
         let at = format!("{field}.inject");
         let (header, _) = check_header(&at, file.inject.header.as_deref().unwrap_or("authorization"), "x")?;
         check_header(&at, "x", file.inject.prefix.as_deref().unwrap_or_default())?;
-        let companions = companions.iter().map(|(name, value)| check_header(&format!("headers.{name}"), name, value));
+        let companions = companions
+            .iter()
+            .map(|(name, value)| check_header(&format!("headers.{name}"), name, value));
         Ok(Self {
             id: file.id,
             kind,
@@ -192,65 +193,18 @@ impl AuthType {
 
     /// JSON Schema of what a connector must be given.
     pub(crate) fn schema(&self) -> Value {
-        let required: Vec<_> = self.fields.iter().filter(|field| field.must_be_given()).map(|f| f.known.name).collect();
-        let properties: Map<_, _> = self.fields.iter().map(|f| (f.known.name.to_owned(), f.schema())).collect();
+        let required: Vec<_> = self
+            .fields
+            .iter()
+            .filter(|field| field.must_be_given())
+            .map(|f| f.known.name)
+            .collect();
+        let properties: Map<_, _> = self
+            .fields
+            .iter()
+            .map(|f| (f.known.name.to_owned(), f.schema()))
+            .collect();
         json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
-    }
-}
-
-impl Field {
-    fn compile(at: &str, known: &'static Known, file: &file::Field, compiler: &Compiler) -> Result<Self, Fault> {
-        let default = file.default.clone().or_else(|| known.default.map(Value::from));
-        let at_default = format!("{at}.default");
-        let default = match (default, &known.shape) {
-            (None, _) => FieldDefault::None,
-            (Some(_), _) if known.secret => return Err(Fault::new(at_default, "a secret has no default")),
-            (Some(Value::String(url)), Shape::Url) => FieldDefault::Url(compiler.url(&at_default, &url)?, url),
-            (Some(value), shape) => {
-                let value = shape.check(&value).map_err(|e| Fault::new(at_default, e))?;
-                FieldDefault::Value(value)
-            }
-        };
-        if file.locked && matches!(default, FieldDefault::None) {
-            return Err(Fault::new(format!("{at}.locked"), "needs a default to lock"));
-        }
-        Ok(Self {
-            known,
-            title: file.title.clone().unwrap_or_else(|| known.title.to_owned()),
-            help: file.help.clone().or_else(|| known.help.map(ToOwned::to_owned)),
-            placeholder: file.placeholder.clone(),
-            default,
-            hidden: file.hidden.unwrap_or(known.hidden || file.locked),
-            locked: file.locked,
-            required: file.required.unwrap_or(known.required),
-            hosts: file.hosts.clone(),
-        })
-    }
-
-    fn must_be_given(&self) -> bool {
-        self.required && matches!(self.default, FieldDefault::None)
-    }
-
-    fn schema(&self) -> Value {
-        let mut schema = self.known.shape.schema();
-        schema["title"] = self.title.clone().into();
-        let notes = [("description", &self.help), ("x-placeholder", &self.placeholder)];
-        for (name, text) in notes.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?))) {
-            schema[name] = text.clone().into();
-        }
-        match &self.default {
-            FieldDefault::None => {}
-            FieldDefault::Value(value) => schema["default"] = value.clone(),
-            FieldDefault::Url(_, text) => schema["default"] = text.clone().into(),
-        }
-        let flags = [("writeOnly", self.known.secret), ("x-hidden", self.hidden), ("x-locked", self.locked)];
-        for (name, _) in flags.into_iter().filter(|(_, set)| *set) {
-            schema[name] = true.into();
-        }
-        if self.must_be_given() && schema["type"] == "string" {
-            schema["minLength"] = 1.into();
-        }
-        schema
     }
 }
 

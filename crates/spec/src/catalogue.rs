@@ -37,7 +37,11 @@ impl Catalogue {
             let file = format!("connectors/{}/spec.yaml", embedded.folder);
             let mut spec = Spec::parse(&file, embedded.spec)?;
             spec.icon = embedded.icon.map(ToOwned::to_owned);
-            spec.workflows = embedded.workflows.iter().map(|(name, yaml)| ((*name).into(), (*yaml).into())).collect();
+            spec.workflows = embedded
+                .workflows
+                .iter()
+                .map(|(name, yaml)| ((*name).into(), (*yaml).into()))
+                .collect();
             catalogue.add(&file, spec)?;
         }
         Ok(catalogue)
@@ -53,7 +57,11 @@ impl Catalogue {
         let files = entries.into_iter().filter_map(|entry| {
             let name = entry.file_name().unwrap_or_default().to_string_lossy();
             let is_yaml = (name.ends_with(".yaml") || name.ends_with(".yml")) && !name.ends_with(".tests.yaml");
-            if is_yaml && entry.is_file() { Some(entry) } else { Some(entry.join("spec.yaml")).filter(|s| s.is_file()) }
+            if is_yaml && entry.is_file() {
+                Some(entry)
+            } else {
+                Some(entry.join("spec.yaml")).filter(|s| s.is_file())
+            }
         });
         for file in files {
             let spec = Self::read(&file)?;
@@ -65,7 +73,10 @@ impl Catalogue {
     /// Reads one spec and, where it has a folder of its own, what lies beside it.
     pub(crate) fn read(file: &Path) -> Result<Spec, SpecError> {
         let mut spec = Spec::parse(&file.display().to_string(), &text(file)?)?;
-        if let Some(folder) = file.parent().filter(|_| file.file_name().is_some_and(|name| name == "spec.yaml")) {
+        if let Some(folder) = file
+            .parent()
+            .filter(|_| file.file_name().is_some_and(|name| name == "spec.yaml"))
+        {
             let icon = folder.join("icon.svg");
             spec.icon = if icon.is_file() { Some(text(&icon)?) } else { None };
             for workflow in sorted(&folder.join("workflows")).unwrap_or_default() {
@@ -77,7 +88,10 @@ impl Catalogue {
     }
 
     fn add(&mut self, file: &str, spec: Spec) -> Result<(), SpecError> {
-        let refuse = |message: &str| SpecError { field: "id".to_owned(), ..SpecError::of_file(file, message) };
+        let refuse = |message: &str| SpecError {
+            field: "id".to_owned(),
+            ..SpecError::of_file(file, message)
+        };
         if self.specs.len() >= MAX_SPECS {
             return Err(refuse("is one connector type too many"));
         }
@@ -113,7 +127,9 @@ pub(crate) fn text(file: &Path) -> Result<String, SpecError> {
 
 /// The entries of a directory in a fixed order.
 fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut entries = fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut entries = fs::read_dir(directory)?
+        .map(|entry| Ok(entry?.path()))
+        .collect::<io::Result<Vec<_>>>()?;
     entries.sort();
     Ok(entries)
 }

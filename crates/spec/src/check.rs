@@ -39,7 +39,13 @@ pub fn check_spec(path: &Path) -> Result<Checked, SpecError> {
         for (i, case) in cases.iter().enumerate() {
             play::play(&spec, case).map_err(|fault| {
                 let at = format!("[{i}]{}{}", if fault.field.is_empty() { "" } else { "." }, fault.field);
-                let mut error = lines.locate(&name, crate::error::Fault { field: at, message: fault.message });
+                let mut error = lines.locate(
+                    &name,
+                    crate::error::Fault {
+                        field: at,
+                        message: fault.message,
+                    },
+                );
                 error.field.clone_from(&case.name);
                 error
             })?;
@@ -49,7 +55,11 @@ pub fn check_spec(path: &Path) -> Result<Checked, SpecError> {
         }
         tests = cases.len();
     }
-    Ok(Checked { spec, tests, untested: untested.into_iter().collect() })
+    Ok(Checked {
+        spec,
+        tests,
+        untested: untested.into_iter().collect(),
+    })
 }
 
 fn tests_path(spec: &Path) -> PathBuf {

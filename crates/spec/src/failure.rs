@@ -11,8 +11,15 @@ use crate::file;
 const MAX_TEXT: usize = 500;
 
 /// Where errors have their text where a spec says nothing: what the usual formats use (RFC 9457, OAuth, Google, GitHub).
-const USUAL_MESSAGES: [&str; 7] =
-    ["error.message", "error_description", "message", "detail", "errors.0.message", "error", "title"];
+const USUAL_MESSAGES: [&str; 7] = [
+    "error.message",
+    "error_description",
+    "message",
+    "detail",
+    "errors.0.message",
+    "error",
+    "title",
+];
 
 /// Why an action gave no result.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,17 +55,26 @@ impl Failure {
 
     /// The caller asked for something that cannot be done.
     pub(crate) fn of_caller(message: impl Into<String>) -> Self {
-        Self { user_error: true, ..Self::new(message) }
+        Self {
+            user_error: true,
+            ..Self::new(message)
+        }
     }
 
     /// As [`Failure::of_caller`], with the code that other parts of the API use for it.
     pub(crate) fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code: Some(code), ..Self::of_caller(message) }
+        Self {
+            code: Some(code),
+            ..Self::of_caller(message)
+        }
     }
 
     /// The answer is not what the spec expects.
     pub(crate) fn of_answer(message: impl Into<String>, status: u16) -> Self {
-        Self { status: Some(status), ..Self::new(message) }
+        Self {
+            status: Some(status),
+            ..Self::new(message)
+        }
     }
 
     /// An expression of the spec gave no value. `error({message, retry})` is the spec's own word; anything else is a
@@ -66,9 +82,16 @@ impl Failure {
     pub(crate) fn of_expression(error: ExprError, status: Option<u16>) -> Self {
         let failure = match error {
             ExprError::Raised(raised) => {
-                let message = raised.get("message").and_then(Value::as_str).unwrap_or("the action failed");
+                let message = raised
+                    .get("message")
+                    .and_then(Value::as_str)
+                    .unwrap_or("the action failed");
                 let retry = raised.get("retry").and_then(Value::as_bool).unwrap_or(false);
-                Self { retry, user_error: !retry, ..Self::new(clean(message)) }
+                Self {
+                    retry,
+                    user_error: !retry,
+                    ..Self::new(clean(message))
+                }
             }
             ExprError::Failed(text) => Self::new(format!("does not fit what the spec expects: {}", clean(&text))),
         };
@@ -95,12 +118,18 @@ pub(crate) struct Verdict {
 impl Errors {
     pub(crate) fn new(name: &str, file: file::Errors, rate_limit: &file::RateLimit) -> Self {
         let label = file.label.clone().unwrap_or_else(|| name.to_owned());
-        Self { label, file, rate_limit_codes: rate_limit.codes.clone() }
+        Self {
+            label,
+            file,
+            rate_limit_codes: rate_limit.codes.clone(),
+        }
     }
 
     /// Whether a body is an error whatever the status says.
     fn signals(&self, body: Option<&Value>) -> bool {
-        let Some((signal, body)) = self.file.signal.as_ref().zip(body) else { return false };
+        let Some((signal, body)) = self.file.signal.as_ref().zip(body) else {
+            return false;
+        };
         at(body, &signal.path) == Some(&signal.equals)
     }
 
@@ -115,7 +144,10 @@ impl Errors {
         }
         let body = serde_json::from_slice(&response.body).ok();
         let failed = !response.is_success() || self.signals(body.as_ref());
-        failed && self.code(body.as_ref()).is_some_and(|code| self.file.token_rejected.iter().any(|c| c == code))
+        failed
+            && self
+                .code(body.as_ref())
+                .is_some_and(|code| self.file.token_rejected.iter().any(|c| c == code))
     }
 
     /// What is wrong with an answer; `None` if nothing is. `good` says whether its status is one of success.
@@ -153,10 +185,20 @@ impl Errors {
 
     fn service_message(&self, response: &Response, body: Option<&Value>) -> Option<String> {
         let own = self.file.message.iter().map(String::as_str);
-        let usual = if self.file.message.is_empty() { &USUAL_MESSAGES[..] } else { &[] };
-        let found = body.and_then(|body| own.chain(usual.iter().copied()).find_map(|path| at(body, path)?.as_str()));
+        let usual = if self.file.message.is_empty() {
+            &USUAL_MESSAGES[..]
+        } else {
+            &[]
+        };
+        let found = body.and_then(|body| {
+            own.chain(usual.iter().copied())
+                .find_map(|path| at(body, path)?.as_str())
+        });
         let plain = || {
-            let text = response.media_type().is_some_and(|t| t == "text/plain").then(|| std::str::from_utf8(&response.body));
+            let text = response
+                .media_type()
+                .is_some_and(|t| t == "text/plain")
+                .then(|| std::str::from_utf8(&response.body));
             text.and_then(Result::ok).filter(|text| !text.trim().is_empty())
         };
         found.or_else(plain).map(clean)
@@ -187,6 +229,13 @@ pub(crate) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
 /// What a provider wrote, without what could forge a line of a log, and not endlessly.
 pub(crate) fn clean(text: &str) -> String {
     let blank = |c: char| if c.is_whitespace() { ' ' } else { c };
-    let hidden = |c: &char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.trim().chars().map(blank).filter(|c| !hidden(c)).take(MAX_TEXT).collect()
+    let hidden = |c: &char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.trim()
+        .chars()
+        .map(blank)
+        .filter(|c| !hidden(c))
+        .take(MAX_TEXT)
+        .collect()
 }

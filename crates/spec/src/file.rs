@@ -178,7 +178,11 @@ pub(crate) struct RateLimit {
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { codes: Vec::new(), retries: 0, max_wait_s: 60 }
+        Self {
+            codes: Vec::new(),
+            retries: 0,
+            max_wait_s: 60,
+        }
     }
 }
 

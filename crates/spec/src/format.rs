@@ -7,7 +7,9 @@ use crate::file::SpecFile;
 
 /// JSON Schema of a `spec.yaml`. It says what a spec may look like; whether it works, [`crate::check_spec`] says.
 pub fn spec_schema() -> Value {
-    let mut schema = schemars::generate::SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<SpecFile>();
+    let mut schema = schemars::generate::SchemaSettings::draft2020_12()
+        .into_generator()
+        .into_root_schema_for::<SpecFile>();
     let mut schema = std::mem::take(schema.ensure_object());
     schema.insert("$id".to_owned(), "https://valetkey.dev/schema/spec.schema.json".into());
     let mut schema = Value::Object(schema);
@@ -24,7 +26,10 @@ pub fn spec_schema() -> Value {
 fn schema_of(default: &Value) -> Value {
     match default {
         Value::Object(members) if !members.is_empty() => {
-            let properties: Map<_, _> = members.iter().map(|(name, value)| (name.clone(), schema_of(value))).collect();
+            let properties: Map<_, _> = members
+                .iter()
+                .map(|(name, value)| (name.clone(), schema_of(value)))
+                .collect();
             json!({"type": "object", "properties": properties, "additionalProperties": false})
         }
         Value::Object(_) => json!({"type": "object"}),
@@ -35,3 +40,6 @@ fn schema_of(default: &Value) -> Value {
         Value::Null => json!({}),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ mod failure;
 mod file;
 mod format;
 mod hosts;
+mod pace;
 mod path;
 mod program;
 mod request;

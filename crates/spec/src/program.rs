@@ -58,11 +58,18 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) enum Target {
     /// A path below the spec's base URL, or below another.
-    Path { base: Option<UrlTemplate>, path: PathTemplate },
+    Path {
+        base: Option<UrlTemplate>,
+        path: PathTemplate,
+    },
     /// A URL that comes from outside.
     Url { url: Expr, hosts: Vec<HostTemplate> },
     /// The caller's own request.
-    Passthrough { base: Option<UrlTemplate>, methods: Vec<Method>, prefix: Option<String> },
+    Passthrough {
+        base: Option<UrlTemplate>,
+        methods: Vec<Method>,
+        prefix: Option<String>,
+    },
 }
 
 /// JSON that is made by an expression, or stands in the spec.
@@ -92,7 +99,10 @@ impl Program {
                 && literal(&plan.query)
                 && literal(&plan.headers)
                 && !matches!(plan.target, Target::Url { .. })
-                && matches!(plan.body, Body::None | Body::Json(Source::Literal(_)) | Body::Form(Source::Literal(_)))
+                && matches!(
+                    plan.body,
+                    Body::None | Body::Json(Source::Literal(_)) | Body::Form(Source::Literal(_))
+                )
         };
         self.refusals.is_empty()
             && self.output.is_none()

@@ -3,8 +3,8 @@
 mod body;
 mod caller;
 
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::Method;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 use url::Url;
@@ -21,8 +21,16 @@ use crate::template::{Places, UrlTemplate, endpoint};
 
 /// In a query, what RFC 3986 section 3.4 allows and no server takes for a separator stays readable.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-').remove(b'.').remove(b'_').remove(b'~')
-    .remove(b'$').remove(b',').remove(b':').remove(b'/').remove(b'@').remove(b'*');
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'$')
+    .remove(b',')
+    .remove(b':')
+    .remove(b'/')
+    .remove(b'@')
+    .remove(b'*');
 
 const AGENT: &str = concat!("valetkey/", env!("CARGO_PKG_VERSION"));
 
@@ -60,7 +68,10 @@ impl Maker<'_> {
         let mut headers = HeaderMap::new();
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let json = plan.result == ResultKind::Json;
-        headers.insert(ACCEPT, HeaderValue::from_static(if json { "application/json" } else { "*/*" }));
+        headers.insert(
+            ACCEPT,
+            HeaderValue::from_static(if json { "application/json" } else { "*/*" }),
+        );
         let content = match &plan.target {
             Target::Passthrough { methods, .. } => {
                 method = caller::method(self.env.input, methods)?;
@@ -83,9 +94,20 @@ impl Maker<'_> {
             add_headers(&mut headers, &self.env.input["headers"])?;
         }
         let safe = self.reads || plan.safe || matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let request = Request { method, url, headers, body: content.bytes };
+        let request = Request {
+            method,
+            url,
+            headers,
+            body: content.bytes,
+        };
         let attach_credential = attach && plan.credential;
-        Ok(Call { request, attach_credential, repeatable: attach_credential, safe, max_body: plan.max_bytes })
+        Ok(Call {
+            request,
+            attach_credential,
+            repeatable: attach_credential,
+            safe,
+            max_body: plan.max_bytes,
+        })
     }
 
     /// Evaluates an expression over the input.
@@ -102,11 +124,14 @@ impl Maker<'_> {
     }
 
     fn target(self, target: &Target) -> Result<(Url, bool), Failure> {
-        let refuse = |error: &dyn std::fmt::Display| Failure::refused(ErrorCode::PathInvalid, format!("input.path {error}"));
+        let refuse =
+            |error: &dyn std::fmt::Display| Failure::refused(ErrorCode::PathInvalid, format!("input.path {error}"));
         match target {
             Target::Path { base, path } => {
                 let value = |name: &str| self.env.vars.get(name).or_else(|| self.env.input.get(name)).cloned();
-                let path = path.render(value).map_err(|e| Failure::refused(ErrorCode::PathInvalid, e.to_string()))?;
+                let path = path
+                    .render(value)
+                    .map_err(|e| Failure::refused(ErrorCode::PathInvalid, e.to_string()))?;
                 let (base, attach) = self.base(base.as_ref())?;
                 Ok((join_path(&base, &path).map_err(|e| refuse(&e))?, attach))
             }
@@ -122,15 +147,21 @@ impl Maker<'_> {
                 let text = self.run(*url)?;
                 let url = endpoint(text.as_str().unwrap_or_default());
                 let url = url.map_err(|why| Failure::refused(ErrorCode::OriginNotAllowed, format!("the URL {why}")))?;
-                let attach = self.allows(&self.shared.allowed_hosts(self.places()).map_err(setting)?, &url);
+                let attach = allows(
+                    &self.shared.allowed_hosts(self.places()).map_err(|e| setting(&e))?,
+                    &url,
+                );
                 let mut others = Vec::new();
                 for host in hosts {
-                    host.render(self.places(), &mut others).map_err(setting)?;
+                    host.render(self.places(), &mut others).map_err(|e| setting(&e))?;
                 }
-                if attach || self.allows(&others, &url) {
+                if attach || allows(&others, &url) {
                     return Ok((url, attach));
                 }
-                Err(Failure::refused(ErrorCode::OriginNotAllowed, "the URL's host is not one that this connector may reach"))
+                Err(Failure::refused(
+                    ErrorCode::OriginNotAllowed,
+                    "the URL's host is not one that this connector may reach",
+                ))
             }
         }
     }
@@ -138,35 +169,49 @@ impl Maker<'_> {
     /// A base URL, and whether the credential may go there.
     fn base(self, other: Option<&UrlTemplate>) -> Result<(Url, bool), Failure> {
         let Some(other) = other else {
-            return Ok((self.shared.base_url(self.places()).map_err(setting)?, true));
+            return Ok((self.shared.base_url(self.places()).map_err(|e| setting(&e))?, true));
         };
-        let url = other.render(self.places()).map_err(setting)?;
-        let attach = self.allows(&self.shared.allowed_hosts(self.places()).map_err(setting)?, &url);
+        let url = other.render(self.places()).map_err(|e| setting(&e))?;
+        let attach = allows(
+            &self.shared.allowed_hosts(self.places()).map_err(|e| setting(&e))?,
+            &url,
+        );
         Ok((url, attach))
     }
 
-    fn allows(self, rules: &[HostRule], url: &Url) -> bool {
-        rules.iter().any(|rule| rule.matches(url))
-    }
-
     fn places(&self) -> Places<'_> {
-        Places { config: self.env.config, metadata: self.env.metadata }
+        Places {
+            config: self.env.config,
+            metadata: self.env.metadata,
+        }
     }
 }
 
+fn allows(rules: &[HostRule], url: &Url) -> bool {
+    rules.iter().any(|rule| rule.matches(url))
+}
+
 /// A setting of the connector, or something its connection should have, is missing or wrong.
-fn setting(error: crate::FieldError) -> Failure {
+fn setting(error: &crate::FieldError) -> Failure {
     Failure::of_caller(error.to_string())
 }
 
 fn add_query(url: &mut Url, query: &Value) -> Result<(), Failure> {
-    let mut pairs: Vec<String> = url.query().filter(|q| !q.is_empty()).map(ToOwned::to_owned).into_iter().collect();
+    let mut pairs: Vec<String> = url
+        .query()
+        .filter(|q| !q.is_empty())
+        .map(ToOwned::to_owned)
+        .into_iter()
+        .collect();
     let encode = |text: &str| utf8_percent_encode(text, QUERY).to_string();
     for (name, value) in members(query, "query")? {
-        let values = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        let values = value
+            .as_array()
+            .map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
         for value in values.iter().filter(|v| !v.is_null()) {
             let text = scalar(value);
-            let text = text.ok_or_else(|| Failure::of_caller(format!("query.{name} must be a text, number or boolean")))?;
+            let text =
+                text.ok_or_else(|| Failure::of_caller(format!("query.{name} must be a text, number or boolean")))?;
             pairs.push(format!("{}={}", encode(name), encode(&text)));
         }
     }
@@ -177,9 +222,13 @@ fn add_query(url: &mut Url, query: &Value) -> Result<(), Failure> {
 fn add_headers(headers: &mut HeaderMap, added: &Value) -> Result<(), Failure> {
     for (name, value) in members(added, "headers")?.filter(|(_, value)| !value.is_null()) {
         let parsed = name.parse::<HeaderName>().ok();
-        let text = scalar(value).and_then(|text| HeaderValue::from_str(&text).ok());
+        let text = scalar(value).filter(|text| text.is_ascii());
+        let text = text.and_then(|text| HeaderValue::from_str(&text).ok());
         let Some((name, value)) = parsed.zip(text) else {
-            return Err(Failure::refused(ErrorCode::HeaderInvalid, "a header has a name or value that cannot be sent"));
+            return Err(Failure::refused(
+                ErrorCode::HeaderInvalid,
+                "a header has a name or value that cannot be sent",
+            ));
         };
         headers.insert(name, value);
     }

@@ -12,13 +12,13 @@ use valetkey_core::{Response, Rng};
 use crate::answer;
 use crate::expr::{Env, Expr};
 use crate::failure::{Failure, Verdict};
+use crate::pace::Pace;
 use crate::program::{Program, Repeat, Source, Step as ProgramStep};
 use crate::request::{Call, Maker};
 use crate::shared::Shared;
 
 /// No action sends more pages, whatever its spec and its caller say.
 const MAX_PAGES: u64 = 1000;
-const MAX_JITTER_MS: u64 = 250;
 
 /// For whom an action runs.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +57,7 @@ pub struct Run {
     /// What expressions see of the last answer besides its body.
     response: Value,
     last: Value,
-    seed: u64,
+    pace: Pace,
     state: State,
     /// Where the program is: the step, and the alternative of it that was chosen.
     step: usize,
@@ -92,7 +92,7 @@ impl Run {
             vars: Map::new(),
             response: Value::Null,
             last: Value::Null,
-            seed: rng.map_or(0, |rng| u64::from_le_bytes(rng.bytes())),
+            pace: Pace::new(rng),
             state: State::New,
             step: 0,
             plan: 0,
@@ -170,7 +170,8 @@ impl Run {
         match answer::read(&self.shared.errors, &program.name, &step.requests[self.plan], response) {
             Ok(value) => self.last = value,
             Err(Verdict { rate_limited: true, .. }) if self.retries < self.shared.rate_limit.retries => {
-                let delay = self.delay(response);
+                let most = Duration::from_secs(self.shared.rate_limit.max_wait_s);
+                let delay = self.pace.delay(response, self.retries, most);
                 self.retries += 1;
                 return Ok(Step::Wait(delay));
             }
@@ -215,31 +216,15 @@ impl Run {
         Ok(more && self.pages < max.unwrap_or(1).min(MAX_PAGES))
     }
 
-    /// As long as the provider says, or twice as long as the last time; never for ever, and never all at the same moment.
-    fn delay(&mut self, response: &Response) -> Duration {
-        let asked = response.header("retry-after").and_then(|value| value.trim().parse::<u64>().ok());
-        let seconds = asked.unwrap_or_else(|| 1 << self.retries.min(6));
-        let jitter = Duration::from_millis(self.random() % (MAX_JITTER_MS + 1));
-        let most = Duration::from_secs(self.shared.rate_limit.max_wait_s);
-        Duration::from_secs(seconds).saturating_add(jitter).min(most)
-    }
-
-    /// splitmix64 over a seed from the injected source.
-    fn random(&mut self) -> u64 {
-        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.seed;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
     fn holds(&self, when: Expr) -> Result<bool, Failure> {
         self.maker().run(when).map(|value| is_true(&value))
     }
 
     /// Evaluates an expression over the last answer.
     fn evaluate(&self, expr: Expr) -> Result<Value, Failure> {
-        let status = self.response["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        let status = self.response["status"]
+            .as_u64()
+            .and_then(|status| u16::try_from(status).ok());
         let value = self.shared.library.run(expr, &self.last, self.env());
         value.map_err(|error| Failure::of_expression(error, status))
     }
@@ -256,7 +241,12 @@ impl Run {
     }
 
     fn maker(&self) -> Maker<'_> {
-        Maker { shared: &self.shared, env: self.env(), seed: self.seed, reads: self.program.reads }
+        Maker {
+            shared: &self.shared,
+            env: self.env(),
+            seed: self.pace.seed(),
+            reads: self.program.reads,
+        }
     }
 }
 

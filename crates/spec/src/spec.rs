@@ -64,11 +64,8 @@ impl Spec {
         let Value::Object(config) = self.config.check("config", &Value::Object(config.clone()))? else {
             return Err(vec![FieldError::new("config", "must be an object")]);
         };
-        // what only the connection knows is checked when there is one
-        match self.shared.allowed_hosts(Places { config: &config, metadata: &Map::new() }) {
-            Err(error) if !error.path.starts_with("metadata.") => Err(vec![error]),
-            _ => Ok(config),
-        }
+        self.allowed_hosts(&config, &Map::new()).map_err(|error| vec![error])?;
+        Ok(config)
     }
 
     /// An auth type that it offers.
@@ -83,7 +80,10 @@ impl Spec {
 
     /// An action.
     pub fn action(&self, name: &str) -> Option<&Action> {
-        self.actions.iter().find(|(other, _)| other == name).map(|(_, action)| action)
+        self.actions
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, action)| action)
     }
 
     /// The actions, in the order of the spec.
@@ -94,7 +94,10 @@ impl Spec {
     /// Whether the spec alone says which authorization server it is. Then all connectors of the type may share one
     /// redirect URI; otherwise each has its own, so that a code for one server is never taken to another.
     pub fn fixed_authorization_server(&self) -> bool {
-        let consent = self.auth.iter().filter(|auth| auth.kind == AuthKind::OauthAuthorizationCode);
+        let consent = self
+            .auth
+            .iter()
+            .filter(|auth| auth.kind == AuthKind::OauthAuthorizationCode);
         consent.into_iter().all(AuthType::fixes_authorization_server)
     }
 
@@ -126,3 +129,6 @@ impl Spec {
         &self.shared.errors
     }
 }
+
+#[cfg(test)]
+mod tests;

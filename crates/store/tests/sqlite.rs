@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, Owner, SpaceId, Timestamp};
-use valetkey_store::rows::{AuditRow, ConnectionRow, ConnectionState, Digest, GrantRow, Sealed};
+use valetkey_store::rows::{AuditRow, Claim, ConnectionRow, ConnectionState, Digest, GrantRow, Sealed};
 use valetkey_store::sqlite::SqliteStore;
 use valetkey_store::{AuditLog, Connections, Limits, StoreError, Vault};
 
@@ -291,8 +291,9 @@ fn an_altered_migration_is_refused() {
 fn a_file_of_something_else_is_refused_and_left_as_it_is() {
     let (_dir, path) = new();
     meddle(&path, "CREATE TABLE theirs (x)");
+    let before = fs::read(&path).expect("its bytes");
     assert!(matches!(refusal(&path), StoreError::Corrupt(_)));
-    meddle(&path, "INSERT INTO theirs VALUES (1)");
+    assert!(fs::read(&path).expect("its bytes") == before);
 
     let (_dir, path) = new();
     fs::write(&path, "not a database at all, but long enough to look at; ".repeat(100)).expect("a file");
@@ -357,4 +358,40 @@ async fn a_caller_that_goes_away_does_not_stop_its_operation() {
     // Operations keep their order, so the first is done when the second is.
     store.probe().await.expect("written");
     assert!(store.get_connection(&key("ada")).await.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_the_process_that_held_it() {
+    let (_dir, path) = new();
+    let store = open(&path);
+    put(&store, "one").await;
+    let (now, lease) = (Timestamp(1_000), Duration::from_secs(40));
+    let claim = |store: SqliteStore, holder: &'static str| async move {
+        let generation = store
+            .get_connection(&key("one"))
+            .await
+            .expect("a read")
+            .expect("a row")
+            .generation;
+        let claim = store
+            .claim_refresh(&key("one"), generation, holder, now, lease)
+            .await
+            .expect("an answer");
+        (store, claim)
+    };
+    let (store, first) = claim(store, "first").await;
+    assert!(matches!(first, Claim::Held { previous: None, .. }));
+    let (store, second) = claim(store, "second").await;
+    assert!(matches!(second, Claim::Busy(_)), "the first one lives");
+    drop(store);
+    let (_store, third) = claim(open(&path), "third").await;
+    let Claim::Held {
+        previous: Some(previous),
+        row,
+    } = third
+    else {
+        panic!("the first one is gone: {third:?}")
+    };
+    assert_eq!(previous.holder, "first");
+    assert_eq!(row.intent.map(|i| i.attempt), Some(1));
 }

@@ -31,7 +31,10 @@ impl Load {
     /// Sends so many requests and says how many were answered well.
     pub(crate) async fn count(target: &Target, total: u64) -> Result<u64> {
         let next = Arc::new(AtomicU64::new(0));
-        Self::run(target, move || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < total)).await
+        Self::run(target, move || {
+            Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < total)
+        })
+        .await
     }
 
     /// Sends requests for a while and says how many were answered a second.
@@ -92,11 +95,16 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
             bail!("the connection was closed");
         }
         filled += read;
-        let Some(head) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let Some(head) = buffer[..filled].windows(4).position(|w| w == b"\r\n\r\n") else {
+            continue;
+        };
         let text = std::str::from_utf8(&buffer[..head])?;
         let length = text
             .lines()
-            .find_map(|l| l.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("content-length")))
+            .find_map(|l| {
+                l.split_once(':')
+                    .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+            })
             .context("no content-length")?;
         let end = head + 4 + length.1.trim().parse::<usize>()?;
         while filled < end {

@@ -24,9 +24,12 @@ pub(crate) fn run(role: &str) -> Result<()> {
         }
         _ => bail!("there is no role {role}"),
     };
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async move {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        crate::say(&format!("listening on {}", listener.local_addr()?.port()))?;
-        Ok(axum::serve(listener, router).await?)
-    })
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+            crate::say(&format!("listening on {}", listener.local_addr()?.port()))?;
+            Ok(axum::serve(listener, router).await?)
+        })
 }

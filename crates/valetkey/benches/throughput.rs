@@ -75,21 +75,43 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
     say(&format!("filling {connections} connections"))?;
     let filled = Instant::now();
     let fill = Load::count(&target(token_path, connections, "{}".to_owned()), connections).await?;
-    say(&format!("minted and stored {} connections, {:.0} a second", fill, per_second(fill, filled.elapsed())))?;
+    say(&format!(
+        "minted and stored {} connections, {:.0} a second",
+        fill,
+        per_second(fill, filled.elapsed())
+    ))?;
 
     // A restart shows how long it takes to be ready, and how much memory an idle server has.
     stop(server)?;
     let (server, port, ready) = start_valetkey(data.path())?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let idle = resident(server.0.id())?;
-    let target = |path: &str, users: u64, body: String| Target { port, path: path.to_owned(), key: KEY.to_owned(), users, body };
+    let target = |path: &str, users: u64, body: String| Target {
+        port,
+        path: path.to_owned(),
+        key: KEY.to_owned(),
+        users,
+        body,
+    };
 
     let execute = json!({"params": {"subAction": "request", "subActionParams": {"method": "GET", "path": "/fixed"}}});
     let cases = [
-        ("bare", Target { port: bare_port, path: "/".to_owned(), key: KEY.to_owned(), users: 1, body: "{}".to_owned() }),
+        (
+            "bare",
+            Target {
+                port: bare_port,
+                path: "/".to_owned(),
+                key: KEY.to_owned(),
+                users: 1,
+                body: "{}".to_owned(),
+            },
+        ),
         ("hot", target(token_path, 1, "{}".to_owned())),
         ("cold", target(token_path, connections, "{}".to_owned())),
-        ("execute", target("/api/actions/connector/api/_execute", 1, execute.to_string())),
+        (
+            "execute",
+            target("/api/actions/connector/api/_execute", 1, execute.to_string()),
+        ),
     ];
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     for round in 0..=ROUNDS {
@@ -102,10 +124,20 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
     }
     let medians: Vec<f64> = rates.into_iter().map(median).collect();
     for ((name, _), rate) in cases.iter().zip(&medians) {
-        say(&format!("{name:8} {rate:9.0} requests/s   {:.2} x bare", rate / medians[0]))?;
+        say(&format!(
+            "{name:8} {rate:9.0} requests/s   {:.2} x bare",
+            rate / medians[0]
+        ))?;
     }
-    say(&format!("ready after {} ms with {connections} connections stored", ready.as_millis()))?;
-    say(&format!("idle memory {:.1} MiB, after the load {:.1} MiB", mib(idle), mib(resident(server.0.id())?)))?;
+    say(&format!(
+        "ready after {} ms with {connections} connections stored",
+        ready.as_millis()
+    ))?;
+    say(&format!(
+        "idle memory {:.1} MiB, after the load {:.1} MiB",
+        mib(idle),
+        mib(resident(server.0.id())?)
+    ))?;
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_valetkey"))?.len();
     say(&format!("binary {:.1} MiB", mib(binary)))?;
     stop(server)
@@ -140,7 +172,10 @@ async fn set_up(port: u16, api_port: u16, token_port: u16) -> Result<()> {
 }
 
 fn start_role(role: &str) -> Result<(Process, u16)> {
-    let mut child = Command::new(std::env::current_exe()?).args(["--role", role]).stdout(Stdio::piped()).spawn()?;
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--role", role])
+        .stdout(Stdio::piped())
+        .spawn()?;
     let line = load::first_line(child.stdout.take().context("no output")?, "listening on ")?;
     Ok((Process(child), line.trim().parse()?))
 }
@@ -152,11 +187,19 @@ fn start_valetkey(data: &Path) -> Result<(Process, u16, Duration)> {
         .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
         .arg(data)
         .args(["--set", &format!("bootstrap_api_key={KEY}")])
-        .args(["--set", "allow_networks=127.0.0.0/8", "--set", "allow_insecure_http=127.0.0.1"])
+        .args([
+            "--set",
+            "allow_networks=127.0.0.0/8",
+            "--set",
+            "allow_insecure_http=127.0.0.1",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    let line = load::first_line(child.stdout.take().context("no output")?, "listening on http://127.0.0.1:")?;
+    let line = load::first_line(
+        child.stdout.take().context("no output")?,
+        "listening on http://127.0.0.1:",
+    )?;
     let ready = started.elapsed();
     Ok((Process(child), line.trim().parse()?, ready))
 }
@@ -171,7 +214,10 @@ fn stop(mut server: Process) -> Result<()> {
 /// Resident memory of a process, in bytes.
 fn resident(pid: u32) -> Result<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .context("no VmRSS")?;
     let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024)
 }

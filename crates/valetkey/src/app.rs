@@ -171,6 +171,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
     let state = AppState::new(Arc::clone(&engine), registry, stopping.clone(), public_base_url);
     let front = Front::new(
+        Arc::clone(&engine),
         crate::http::router(state),
         metrics,
         config.trusted_proxies.clone(),

@@ -1,11 +1,9 @@
 //! What somebody fills in, checked and completed.
 
 use serde_json::{Map, Value};
-use url::Url;
 
-use super::{AuthFields, AuthKind, AuthType, Field, FieldDefault};
+use super::{AuthFields, AuthKind, AuthType, FieldDefault};
 use crate::error::FieldError;
-use crate::template::Places;
 
 impl AuthType {
     /// Checks what a connector was given (without `authType`), fills in what the spec knows, and splits it.
@@ -21,17 +19,30 @@ impl AuthType {
             let known = alias.as_deref() == Some(name.as_str()) || self.fields.iter().any(|f| f.known.name == name);
             if !known {
                 let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-                errors.push(FieldError::new(format!("secrets.{name}"), "is not a field of this auth type"));
+                errors.push(FieldError::new(
+                    format!("secrets.{name}"),
+                    "is not a field of this auth type",
+                ));
             }
         }
         for field in &self.fields {
-            let aliased = alias.as_ref().filter(|_| field.known.name == "apiKey").and_then(|alias| secrets.get(alias));
+            let aliased = alias
+                .as_ref()
+                .filter(|_| field.known.name == "apiKey")
+                .and_then(|alias| secrets.get(alias));
             // an empty text is what a form sends for a field that was left out
-            let given = secrets.get(field.known.name).or(aliased).filter(|v| !v.is_null() && v.as_str() != Some(""));
+            let given = secrets
+                .get(field.known.name)
+                .or(aliased)
+                .filter(|v| !v.is_null() && v.as_str() != Some(""));
             match field.take(given, config) {
                 Ok(None) => {}
                 Ok(Some(value)) => {
-                    let side = if field.known.secret { &mut fields.secret } else { &mut fields.public };
+                    let side = if field.known.secret {
+                        &mut fields.secret
+                    } else {
+                        &mut fields.public
+                    };
                     side.insert(field.known.name.to_owned(), value);
                 }
                 Err(error) => errors.push(error),
@@ -45,8 +56,15 @@ impl AuthType {
 
     /// Older clients name the secret after the header, where the spec says which header it is.
     fn key_alias(&self) -> Option<String> {
-        let field = self.fields.iter().find(|field| field.known.name == "headerField" && field.locked)?;
-        if let FieldDefault::Value(header) = &field.default { header.as_str().map(ToOwned::to_owned) } else { None }
+        let field = self
+            .fields
+            .iter()
+            .find(|field| field.known.name == "headerField" && field.locked)?;
+        if let FieldDefault::Value(header) = &field.default {
+            header.as_str().map(ToOwned::to_owned)
+        } else {
+            None
+        }
     }
 
     fn check_together(&self, fields: &AuthFields) -> Option<FieldError> {
@@ -54,63 +72,23 @@ impl AuthType {
         let needed: &[&str] = match self.kind {
             AuthKind::OauthAuthorizationCode => &["authorizationUrl", "tokenUrl"],
             AuthKind::OauthClientCredentials => &["tokenUrl"],
-            AuthKind::Basic if fields.public["username"].as_str().is_some_and(|name| name.contains(':')) => {
+            AuthKind::Basic
+                if fields.public["username"]
+                    .as_str()
+                    .is_some_and(|name| name.contains(':')) =>
+            {
                 return Some(FieldError::new("secrets.username", "must not have a colon"));
             }
             _ => &[],
         };
         if let Some(missing) = needed.iter().find(|name| !has(name) && !has("issuer")) {
-            return Some(FieldError::new(format!("secrets.{missing}"), "is required where no issuer is given"));
+            return Some(FieldError::new(
+                format!("secrets.{missing}"),
+                "is required where no issuer is given",
+            ));
         }
         let setup = self.oauth(&fields.public)?;
         let error = setup.profile.check().err()?;
         Some(FieldError::new("secrets", error.to_string()))
-    }
-}
-
-impl Field {
-    /// The value of the field: what was given, or else what the spec says.
-    fn take(&self, given: Option<&Value>, config: &Map<String, Value>) -> Result<Option<Value>, FieldError> {
-        let refuse = |rule: String| FieldError::new(self.path(), rule);
-        let given = given.map(|value| self.known.shape.check(value)).transpose().map_err(refuse)?;
-        if let Some(value) = given.as_ref().filter(|_| !self.locked) {
-            self.check_host(value)?;
-            return Ok(given);
-        }
-        let default = self.default(config)?;
-        match (given, default) {
-            (Some(given), default) if default.as_ref() != Some(&given) => {
-                Err(FieldError::new(self.path(), "is fixed by the connector type: leave it out"))
-            }
-            (_, None) if self.required => Err(FieldError::new(self.path(), "is required")),
-            (_, default) => Ok(default),
-        }
-    }
-
-    fn default(&self, config: &Map<String, Value>) -> Result<Option<Value>, FieldError> {
-        match &self.default {
-            FieldDefault::None => Ok(None),
-            FieldDefault::Value(value) => Ok(Some(value.clone())),
-            FieldDefault::Url(template, _) => {
-                let url = template.render(Places { config, metadata: &Map::new() })?;
-                Ok(Some(url.as_str().into()))
-            }
-        }
-    }
-
-    fn check_host(&self, value: &Value) -> Result<(), FieldError> {
-        if self.hosts.is_empty() {
-            return Ok(());
-        }
-        let url = value.as_str().and_then(|url| Url::parse(url).ok());
-        let host = url.as_ref().and_then(Url::host_str).unwrap_or_default();
-        if self.hosts.iter().any(|allowed| allowed == host) {
-            return Ok(());
-        }
-        Err(FieldError::new(self.path(), format!("must be at {}", self.hosts.join(" or "))))
-    }
-
-    fn path(&self) -> String {
-        format!("secrets.{}", self.known.name)
     }
 }

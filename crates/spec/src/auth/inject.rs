@@ -57,7 +57,9 @@ impl AuthType {
     /// spec wants beside it, unless the caller set them.
     pub fn inject(&self, request: &mut Request, credential: &Credential<'_>) -> Result<(), InjectError> {
         match (self.kind, credential) {
-            (AuthKind::None, Credential::None | Credential::Fields { .. }) => {}
+            (AuthKind::None, _) => {}
+            // a request that goes elsewhere gets nothing of this connector
+            (_, Credential::None) => return Ok(()),
             (AuthKind::OauthClientCredentials | AuthKind::OauthAuthorizationCode, Credential::Token { .. }) => {
                 self.inject_token(request, credential)?;
             }
@@ -72,7 +74,9 @@ impl AuthType {
                 self.set(request, self.prefix.as_deref().unwrap_or("Basic "), encoded.expose())?;
             }
             (AuthKind::ApiKeyHeader, Credential::Fields { public, secret }) => {
-                let header = text(public, "headerField")?.parse().map_err(|_| InjectError::Unusable)?;
+                let header = text(public, "headerField")?
+                    .parse()
+                    .map_err(|_| InjectError::Unusable)?;
                 let value = joined(self.prefix.as_deref().unwrap_or_default(), text(secret, "apiKey")?)?;
                 put(request, header, &value)?;
             }
@@ -87,8 +91,18 @@ impl AuthType {
     }
 
     fn inject_token(&self, request: &mut Request, credential: &Credential<'_>) -> Result<(), InjectError> {
-        let Credential::Token { token_type, access_token } = credential else { return Err(InjectError::WrongKind) };
-        let token_type = if token_type.eq_ignore_ascii_case("bearer") { "Bearer" } else { token_type };
+        let Credential::Token {
+            token_type,
+            access_token,
+        } = credential
+        else {
+            return Err(InjectError::WrongKind);
+        };
+        let token_type = if token_type.eq_ignore_ascii_case("bearer") {
+            "Bearer"
+        } else {
+            token_type
+        };
         let name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
         match &self.prefix {
             Some(prefix) => self.set(request, prefix, access_token.expose()),
@@ -106,7 +120,11 @@ impl AuthType {
 }
 
 fn put(request: &mut Request, header: http::HeaderName, value: &Secret<String>) -> Result<(), InjectError> {
-    if request.set_secret_header(header, value.expose()) { Ok(()) } else { Err(InjectError::Unusable) }
+    if request.set_secret_header(header, value.expose()) {
+        Ok(())
+    } else {
+        Err(InjectError::Unusable)
+    }
 }
 
 /// Visible ASCII only: nothing else can be a credential in a header, and nothing else can split one (B16, E21).

@@ -19,11 +19,20 @@ pub(super) struct Known {
     pub(super) shape: Shape,
     pub(super) secret: bool,
     pub(super) required: bool,
-    pub(super) hidden: bool,
-    /// Offered only where a spec names it.
-    pub(super) extra: bool,
+    pub(super) offer: Offer,
     pub(super) default: Option<&'static str>,
     pub(super) help: Option<&'static str>,
+}
+
+/// To whom a field is offered.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Offer {
+    /// To everybody.
+    Shown,
+    /// To callers of the API; forms leave it out.
+    Hidden,
+    /// To nobody, unless a spec names it.
+    Extra,
 }
 
 const fn text(name: &'static str, title: &'static str) -> Known {
@@ -33,37 +42,57 @@ const fn text(name: &'static str, title: &'static str) -> Known {
         shape: Shape::Text,
         secret: false,
         required: false,
-        hidden: false,
-        extra: false,
+        offer: Offer::Shown,
         default: None,
         help: None,
     }
 }
 
 const fn required(name: &'static str, title: &'static str) -> Known {
-    Known { required: true, ..text(name, title) }
+    Known {
+        required: true,
+        ..text(name, title)
+    }
 }
 
 const fn secret(name: &'static str, title: &'static str) -> Known {
-    Known { secret: true, ..required(name, title) }
+    Known {
+        secret: true,
+        ..required(name, title)
+    }
 }
 
 const fn url(name: &'static str, title: &'static str) -> Known {
-    Known { shape: Shape::Url, ..required(name, title) }
+    Known {
+        shape: Shape::Url,
+        ..required(name, title)
+    }
 }
 
 const fn hidden(name: &'static str, title: &'static str, shape: Shape) -> Known {
-    Known { shape, hidden: true, ..text(name, title) }
+    Known {
+        shape,
+        offer: Offer::Hidden,
+        ..text(name, title)
+    }
 }
 
 const fn extra(name: &'static str, title: &'static str, shape: Shape) -> Known {
-    Known { shape, extra: true, ..text(name, title) }
+    Known {
+        shape,
+        offer: Offer::Extra,
+        ..text(name, title)
+    }
 }
 
 const BEARER: &[Known] = &[secret("token", "Token")];
 const BASIC: &[Known] = &[required("username", "Username"), secret("password", "Password")];
 const API_KEY_HEADER: &[Known] = &[
-    Known { shape: Shape::Header, default: Some("Api-Key"), ..text("headerField", "Header") },
+    Known {
+        shape: Shape::Header,
+        default: Some("Api-Key"),
+        ..text("headerField", "Header")
+    },
     secret("apiKey", "API key"),
 ];
 const CLIENT_CREDENTIALS: &[Known] = &[
@@ -71,7 +100,11 @@ const CLIENT_CREDENTIALS: &[Known] = &[
     required("clientId", "Client ID"),
     secret("clientSecret", "Client secret"),
     text("scope", "Scope"),
-    hidden("additionalFields", "Additional parameters of the token request", Shape::Params),
+    hidden(
+        "additionalFields",
+        "Additional parameters of the token request",
+        Shape::Params,
+    ),
     hidden(
         "tokenEndpointAuthMethod",
         "Client authentication",
@@ -94,7 +127,11 @@ const AUTHORIZATION_CODE: &[Known] = &[
     extra("revocationUrl", "Revocation URL", Shape::Url),
     extra("issuer", "Issuer", Shape::Url),
     extra("resource", "Resource", Shape::Url),
-    extra("extraParams", "Further parameters of the authorization request", Shape::Params),
+    extra(
+        "extraParams",
+        "Further parameters of the authorization request",
+        Shape::Params,
+    ),
     extra("rotation", "Rotation of refresh tokens", Shape::Rotation),
 ];
 
@@ -151,7 +188,9 @@ impl Shape {
                 ),
             },
             Self::Text | Self::Url | Self::Header | Self::Choice(_) => {
-                let Some(text) = value.as_str() else { return refuse("must be a string") };
+                let Some(text) = value.as_str() else {
+                    return refuse("must be a string");
+                };
                 if text.len() > MAX_LENGTH {
                     return refuse("must be at most 16 KiB long");
                 }
@@ -172,8 +211,12 @@ impl Shape {
             Self::Url => check_endpoint(text).map(drop).map_err(|e| e.to_string()),
             Self::Header => {
                 let reserved = ["host", "content-length", "transfer-encoding", "connection", "cookie"];
-                let name = text.parse::<HeaderName>().ok().filter(|name| !reserved.contains(&name.as_str()));
-                name.map(drop).ok_or_else(|| "must be the name of a header that a credential may be in".to_owned())
+                let name = text
+                    .parse::<HeaderName>()
+                    .ok()
+                    .filter(|name| !reserved.contains(&name.as_str()));
+                name.map(drop)
+                    .ok_or_else(|| "must be the name of a header that a credential may be in".to_owned())
             }
             Self::Choice(choices) if !choices.contains(&text) => Err(format!("must be one of {}", choices.join(", "))),
             _ => Ok(()),

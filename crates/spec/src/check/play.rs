@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use valetkey_core::{Response, Rng};
+use valetkey_core::{ErrorCode, Response, Rng};
 
 use super::tests_file::{Answer, Case, Exchange, ExpectedRequest};
 use crate::error::Fault;
@@ -26,15 +26,31 @@ impl Rng for Still {
 }
 
 pub(super) fn play(spec: &Spec, case: &Case) -> Result<(), Fault> {
-    let config = spec.check_config(&case.config).map_err(|errors| Fault::new("config", list(&errors)))?;
-    let auth = case.auth_type.as_deref().or_else(|| spec.auth_types().first().map(|auth| auth.id.as_str()));
-    let auth_type = auth.filter(|id| spec.auth(id).is_some()).ok_or_else(|| Fault::new("auth_type", "is not offered"))?;
-    let ctx = CallContext { config: &config, auth_type, metadata: &case.metadata };
+    let config = spec
+        .check_config(&case.config)
+        .map_err(|errors| Fault::new("config", list(&errors)))?;
+    let auth = case
+        .auth_type
+        .as_deref()
+        .or_else(|| spec.auth_types().first().map(|auth| auth.id.as_str()));
+    let auth_type = auth
+        .filter(|id| spec.auth(id).is_some())
+        .ok_or_else(|| Fault::new("auth_type", "is not offered"))?;
+    let ctx = CallContext {
+        config: &config,
+        auth_type,
+        metadata: &case.metadata,
+    };
     let mut run = if case.action.is_empty() {
         spec.test(&ctx)
     } else {
-        let action = spec.action(&case.action).ok_or_else(|| Fault::new("action", "does not exist"))?;
-        match (action.check_input(&Value::Object(case.input.clone())), &case.expect_refusal) {
+        let action = spec
+            .action(&case.action)
+            .ok_or_else(|| Fault::new("action", "does not exist"))?;
+        match (
+            action.check_input(&Value::Object(case.input.clone())),
+            &case.expect_refusal,
+        ) {
             (Ok(input), None) => action.start(spec, &ctx, input, &Still),
             (Ok(_), Some(_)) => return Err(Fault::new("expect_refusal", "the input was taken")),
             (Err(errors), None) => return Err(Fault::new("input", list(&errors))),
@@ -50,7 +66,10 @@ pub(super) fn play(spec: &Spec, case: &Case) -> Result<(), Fault> {
 
 /// Goes through the exchanges, and returns how it ended.
 fn exchange(spec: &Spec, case: &Case, run: &mut Run) -> Result<Step, Fault> {
-    let short = case.expect_request.as_ref().map(|request| (request, case.answer.as_ref()));
+    let short = case
+        .expect_request
+        .as_ref()
+        .map(|request| (request, case.answer.as_ref()));
     let mut step = run.next(None);
     if let Some((request, answer)) = short {
         step = respond(spec, "expect_request", &step, request, answer, run)?;
@@ -58,17 +77,37 @@ fn exchange(spec: &Spec, case: &Case, run: &mut Run) -> Result<Step, Fault> {
     for (i, exchange) in case.exchanges.iter().enumerate() {
         let field = format!("exchanges[{i}]");
         step = match exchange {
-            Exchange { expect_request: Some(request), answer, expect_wait_s: None } => {
-                respond(spec, &format!("{field}.expect_request"), &step, request, answer.as_ref(), run)?
-            }
-            Exchange { expect_request: None, answer: None, expect_wait_s: Some((least, most)) } => {
-                let Step::Wait(time) = step else { return Err(unexpected(&field, &step)) };
+            Exchange {
+                expect_request: Some(request),
+                answer,
+                expect_wait_s: None,
+            } => respond(
+                spec,
+                &format!("{field}.expect_request"),
+                &step,
+                request,
+                answer.as_ref(),
+                run,
+            )?,
+            Exchange {
+                expect_request: None,
+                answer: None,
+                expect_wait_s: Some((least, most)),
+            } => {
+                let Step::Wait(time) = step else {
+                    return Err(unexpected(&field, &step));
+                };
                 if time < Duration::from_secs_f64(*least) || time > Duration::from_secs_f64(*most) {
                     return Err(Fault::new(field, format!("waits {time:?}")));
                 }
                 run.next(None)
             }
-            _ => return Err(Fault::new(field, "needs either expect_request and answer, or expect_wait_s")),
+            _ => {
+                return Err(Fault::new(
+                    field,
+                    "needs either expect_request and answer, or expect_wait_s",
+                ));
+            }
         };
     }
     Ok(step)
@@ -82,7 +121,9 @@ fn respond(
     answer: Option<&Answer>,
     run: &mut Run,
 ) -> Result<Step, Fault> {
-    let Step::Send(call) = step else { return Err(unexpected(field, step)) };
+    let Step::Send(call) = step else {
+        return Err(unexpected(field, step));
+    };
     compare(field, call, expected)?;
     let answer = answer.ok_or_else(|| Fault::new(field, "has no answer"))?;
     let response = response(answer).ok_or_else(|| Fault::new("answer", "cannot be sent"))?;
@@ -93,9 +134,21 @@ fn respond(
 
 fn compare(field: &str, call: &Call, expected: &ExpectedRequest) -> Result<(), Fault> {
     let request = &call.request;
-    same(&format!("{field}.method"), &json!(request.method.as_str()), &json!(expected.method))?;
-    same(&format!("{field}.url"), &json!(request.url.as_str()), &json!(expected.url))?;
-    same(&format!("{field}.credential"), &json!(call.attach_credential), &json!(expected.credential))?;
+    same(
+        &format!("{field}.method"),
+        &json!(request.method.as_str()),
+        &json!(expected.method),
+    )?;
+    same(
+        &format!("{field}.url"),
+        &json!(request.url.as_str()),
+        &json!(expected.url),
+    )?;
+    same(
+        &format!("{field}.credential"),
+        &json!(call.attach_credential),
+        &json!(expected.credential),
+    )?;
     for (name, value) in &expected.headers {
         let sent = request.headers.get(name).and_then(|value| value.to_str().ok());
         same(&format!("{field}.headers.{name}"), &json!(sent), &json!(value))?;
@@ -105,7 +158,11 @@ fn compare(field: &str, call: &Call, expected: &ExpectedRequest) -> Result<(), F
         _ if request.body.is_empty() => Value::Null,
         _ => serde_json::from_slice(&request.body).unwrap_or_else(|_| String::from_utf8_lossy(&request.body).into()),
     };
-    same(&format!("{field}.body"), &sent, expected.body.as_ref().unwrap_or(&Value::Null))
+    same(
+        &format!("{field}.body"),
+        &sent,
+        expected.body.as_ref().unwrap_or(&Value::Null),
+    )
 }
 
 fn response(answer: &Answer) -> Option<Response> {
@@ -124,7 +181,11 @@ fn response(answer: &Answer) -> Option<Response> {
     for (name, value) in &answer.headers {
         headers.insert(name.parse::<HeaderName>().ok()?, value.parse().ok()?);
     }
-    Some(Response { status: answer.status, headers, body })
+    Some(Response {
+        status: answer.status,
+        headers,
+        body,
+    })
 }
 
 fn finish(case: &Case, end: Step) -> Result<(), Fault> {
@@ -133,7 +194,9 @@ fn finish(case: &Case, end: Step) -> Result<(), Fault> {
         (Step::Done(output), Some(expected), None) => same("expect_output", &output, expected),
         (Step::Failed(failure), None, Some(expected)) => {
             let failure = show(&failure);
-            expected.iter().try_for_each(|(name, value)| same(&format!("expect_failure.{name}"), &failure[name], value))
+            expected
+                .iter()
+                .try_for_each(|(name, value)| same(&format!("expect_failure.{name}"), &failure[name], value))
         }
         (end, ..) => Err(unexpected("", &end)),
     }
@@ -147,7 +210,7 @@ fn show(failure: &Failure) -> Value {
         "user_error": failure.user_error,
         "status": failure.status,
         "data": failure.data,
-        "code": failure.code.map(|code| code.as_str()),
+        "code": failure.code.map(ErrorCode::as_str),
     })
 }
 
@@ -162,7 +225,11 @@ fn unexpected(field: &str, step: &Step) -> Fault {
 }
 
 fn same(field: &str, actual: &Value, expected: &Value) -> Result<(), Fault> {
-    if actual == expected { Ok(()) } else { Err(Fault::new(field, format!("expected {expected}, and it is {actual}"))) }
+    if actual == expected {
+        Ok(())
+    } else {
+        Err(Fault::new(field, format!("expected {expected}, and it is {actual}")))
+    }
 }
 
 fn list(errors: &[crate::FieldError]) -> String {

@@ -19,7 +19,7 @@ pub(super) fn filters() -> Vec<Filter<RunPtr<Data>>> {
 }
 
 /// The text between matches, the matches, or both in turn.
-fn parts<'a>(mut cv: Cv<'a, Data>, between: bool, matches: bool) -> Result<Val, Error<Val>> {
+fn parts(mut cv: Cv<'_, Data>, between: bool, matches: bool) -> Result<Val, Error<Val>> {
     let flags = text(&cv.0.pop_var())?;
     let pattern = text(&cv.0.pop_var())?;
     let subject = text(&cv.1)?;
@@ -31,14 +31,14 @@ fn parts<'a>(mut cv: Cv<'a, Data>, between: bool, matches: bool) -> Result<Val, 
     let mut out = Vec::new();
     let mut end = 0;
     for captures in found.take(limit) {
-        let (start, matched) = whole(&captures);
+        let (start, hit) = whole(&captures);
         if between {
             out.push(Val::from(subject[end..start].to_owned()));
         }
         if matches {
             out.push(groups(&regex, &captures, &subject));
         }
-        end = start + matched.len();
+        end = start + hit.len();
     }
     if between {
         out.push(Val::from(subject[end..].to_owned()));

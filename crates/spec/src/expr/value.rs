@@ -78,7 +78,9 @@ fn read_number(number: &Num) -> Result<Value, &'static str> {
     match number {
         Num::Int(n) => Ok(Value::from(*n)),
         // jq divides in floating point, and an API that wants a number of bytes does not want 4.0
-        Num::Float(n) if n.fract() == 0.0 && n.abs() < MAX_SAFE => Ok(format!("{n:.0}").parse::<i64>().unwrap_or(0).into()),
+        Num::Float(n) if n.fract() == 0.0 && n.abs() < MAX_SAFE => {
+            Ok(format!("{n:.0}").parse::<i64>().unwrap_or(0).into())
+        }
         Num::Float(n) if n.is_finite() => Ok(Value::from(*n)),
         // not a number is null in JSON, as in jq
         Num::Float(_) => Ok(Value::Null),

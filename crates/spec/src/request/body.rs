@@ -15,11 +15,17 @@ pub(super) struct Content {
 
 impl Content {
     pub(super) fn new(content_type: &'static str, bytes: Vec<u8>) -> Self {
-        Self { content_type: Some(HeaderValue::from_static(content_type)), bytes }
+        Self {
+            content_type: Some(HeaderValue::from_static(content_type)),
+            bytes,
+        }
     }
 
     pub(super) fn none() -> Self {
-        Self { content_type: None, bytes: Vec::new() }
+        Self {
+            content_type: None,
+            bytes: Vec::new(),
+        }
     }
 }
 
@@ -36,7 +42,8 @@ impl Maker<'_> {
             }
             Body::Form(source) => {
                 let mut form = url::form_urlencoded::Serializer::new(String::new());
-                for (name, value) in super::members(&self.json(source)?, "form")?.filter(|(_, value)| !value.is_null()) {
+                for (name, value) in super::members(&self.json(source)?, "form")?.filter(|(_, value)| !value.is_null())
+                {
                     form.append_pair(name, &scalar(value).unwrap_or_else(|| value.to_string()));
                 }
                 Content::new("application/x-www-form-urlencoded", form.finish().into_bytes())
@@ -55,8 +62,12 @@ impl Maker<'_> {
         for part in parts.as_array().into_iter().flatten() {
             let text = |member: &str| part[member].as_str().map(quoted);
             let content = bytes(&part["content"]).ok_or_else(|| Failure::of_caller(NOT_BYTES))?;
-            let filename = text("filename").map(|name| format!("; filename=\"{name}\"")).unwrap_or_default();
-            let media_type = text("type").map(|t| format!("\r\nContent-Type: {t}")).unwrap_or_default();
+            let filename = text("filename")
+                .map(|name| format!("; filename=\"{name}\""))
+                .unwrap_or_default();
+            let media_type = text("type")
+                .map(|t| format!("\r\nContent-Type: {t}"))
+                .unwrap_or_default();
             let name = text("name").unwrap_or_default();
             let head = format!("Content-Disposition: form-data; name=\"{name}\"{filename}{media_type}");
             out.extend_from_slice(format!("--{boundary}\r\n{head}\r\n\r\n").as_bytes());
@@ -65,7 +76,10 @@ impl Maker<'_> {
         }
         out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         let content_type = HeaderValue::from_str(&format!("multipart/form-data; boundary={boundary}")).ok();
-        Ok(Content { content_type, bytes: out })
+        Ok(Content {
+            content_type,
+            bytes: out,
+        })
     }
 }
 
@@ -75,7 +89,9 @@ const NOT_BYTES: &str = "the content must be a text or base64";
 pub(super) fn bytes(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(text.clone().into_bytes()),
-        Value::Object(object) if object.len() == 1 => valetkey_core::encode::from_base64(object.get("base64")?.as_str()?),
+        Value::Object(object) if object.len() == 1 => {
+            valetkey_core::encode::from_base64(object.get("base64")?.as_str()?)
+        }
         _ => None,
     }
 }

@@ -35,18 +35,22 @@ pub(super) fn build(file: SpecFile) -> Result<Spec, Fault> {
     let hosts = hosts.collect::<Result<Vec<_>, Fault>>()?;
 
     let profile = file.oauth.unwrap_or_default();
-    profile.check().map_err(|e| Fault::new(format!("oauth.{}", e.field()), e))?;
-    let auth = file.auth.into_iter().enumerate().map(|(i, auth)| {
-        AuthType::compile(&format!("auth[{i}]"), auth, &profile, &file.headers, &compiler)
-    });
+    profile
+        .check()
+        .map_err(|e| Fault::new(format!("oauth.{}", e.field()), e))?;
+    let auth = file
+        .auth
+        .into_iter()
+        .enumerate()
+        .map(|(i, auth)| AuthType::compile(&format!("auth[{i}]"), auth, &profile, &file.headers, &compiler));
     let auth = auth.collect::<Result<Vec<_>, Fault>>()?;
     check_auth(&auth)?;
 
     let test = compiler.test(file.test)?;
     let mut actions = Vec::new();
     for (name, action) in file.actions.0 {
-        let compiled = self::action(&mut compiler, &name, action)?;
-        actions.push((name, compiled));
+        let action = self::action(&mut compiler, &name, action)?;
+        actions.push((name, action));
     }
     let errors = Errors::new(&file.name, file.errors, &file.rate_limit);
     let library = compiler.expressions.build()?;
@@ -65,7 +69,13 @@ pub(super) fn build(file: SpecFile) -> Result<Spec, Fault> {
         auth,
         actions,
         test: Arc::new(test),
-        shared: Arc::new(Shared { base_url, hosts, library, errors, rate_limit: file.rate_limit }),
+        shared: Arc::new(Shared {
+            base_url,
+            hosts,
+            library,
+            errors,
+            rate_limit: file.rate_limit,
+        }),
     })
 }
 
@@ -75,7 +85,10 @@ fn action(compiler: &mut Compiler, name: &str, mut file: file::Action) -> Result
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         && name.starts_with(|c: char| c.is_ascii_alphabetic());
     if !is_name {
-        return Err(Fault::new(field, "is not a name of letters, digits and _, starting with a letter"));
+        return Err(Fault::new(
+            field,
+            "is not a name of letters, digits and _, starting with a letter",
+        ));
     }
     if file.description.trim().is_empty() {
         return Err(Fault::new(format!("{field}.description"), "is empty"));
@@ -85,7 +98,14 @@ fn action(compiler: &mut Compiler, name: &str, mut file: file::Action) -> Result
     let (description, tool, effect) = (std::mem::take(&mut file.description), file.tool, file.effect);
     let program = compiler.action(&field, name, file, known)?;
     let quick = program.is_quick();
-    Ok(Action { description, tool, effect, input, program: Arc::new(program), quick })
+    Ok(Action {
+        description,
+        tool,
+        effect,
+        input,
+        program: Arc::new(program),
+        quick,
+    })
 }
 
 fn schema(field: &str, json: Option<Value>) -> Result<Schema, Fault> {
@@ -104,12 +124,19 @@ fn check_words(file: &SpecFile) -> Result<(), Fault> {
     if file.version < 1 {
         return Err(Fault::new("version", "starts at 1"));
     }
-    if file.docs_url.as_deref().is_some_and(|url| endpoint(url).is_err() && !url.contains('#')) {
+    if file
+        .docs_url
+        .as_deref()
+        .is_some_and(|url| endpoint(url).is_err() && !url.contains('#'))
+    {
         return Err(Fault::new("docs_url", "is not an absolute URL"));
     }
     for (i, feature) in file.feature_ids.iter().enumerate() {
         if feature.is_empty() || !feature.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            return Err(Fault::new(format!("feature_ids[{i}]"), "is not a name of letters and digits"));
+            return Err(Fault::new(
+                format!("feature_ids[{i}]"),
+                "is not a name of letters and digits",
+            ));
         }
     }
     if file.actions.0.is_empty() {

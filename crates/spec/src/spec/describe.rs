@@ -31,7 +31,10 @@ impl Spec {
                 "input_schema": action.input_schema(),
             })
         });
-        let workflows = self.workflows.iter().map(|(name, yaml)| json!({"name": name, "yaml": yaml}));
+        let workflows = self
+            .workflows
+            .iter()
+            .map(|(name, yaml)| json!({"name": name, "yaml": yaml}));
         whole["version"] = self.version.into();
         whole["docs_url"] = json!(self.docs_url);
         whole["config_schema"] = self.config.json().clone();

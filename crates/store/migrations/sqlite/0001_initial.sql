@@ -125,7 +125,7 @@ CREATE TABLE audit (
 
 CREATE INDEX audit_space ON audit (space);
 CREATE INDEX audit_connector ON audit (space, connector) WHERE connector IS NOT NULL;
-CREATE INDEX audit_user ON audit (profile_uid) WHERE profile_uid IS NOT NULL;
+CREATE INDEX audit_user ON audit (space, profile_uid) WHERE profile_uid IS NOT NULL;
 
 CREATE TABLE attempt (
     id      INTEGER NOT NULL PRIMARY KEY,

@@ -28,7 +28,7 @@ super::statements! {
 pub(super) fn after_commit(conn: &Connection) -> rusqlite::Result<()> {
     let (pages, moved) = run(conn, LOOK)?;
     if pages > BOUND {
-        truncate(conn)
+        truncate(conn).map(drop)
     } else if pages - moved >= DUE {
         run(conn, MOVE).map(drop)
     } else {
@@ -36,12 +36,13 @@ pub(super) fn after_commit(conn: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-/// Moves everything and empties the log, so that erased rows are gone from it too. Gives up when reads go on in it.
-pub(super) fn truncate(conn: &Connection) -> rusqlite::Result<()> {
+/// Moves everything and empties the log, so that erased rows are gone from it too. `false` if a read stood in the way
+/// for too long.
+pub(super) fn truncate(conn: &Connection) -> rusqlite::Result<bool> {
     conn.busy_timeout(WAIT)?;
-    let done = run(conn, TRUNCATE).map(drop);
+    let left = run(conn, TRUNCATE).map(|(pages, _)| pages);
     conn.busy_timeout(PATIENCE)?;
-    done
+    Ok(left? == 0)
 }
 
 /// How many pages the log has, and how many of them are in the database file.

@@ -6,8 +6,8 @@ use super::Result;
 use super::fields::{Fields, json};
 use crate::rows::{ConnectionRow, ConnectionState, GrantRow, Intent};
 
-/// The columns: the key, what a refresh may change, and what only connecting again changes. Apart, because writing a column also
-/// writes its indexes, and those of a refresh should be none.
+/// The columns: the key, what a refresh may change, and what only connecting again changes. Apart, because writing a
+/// column also writes its indexes, and those of a refresh should be none.
 macro_rules! columns {
     (key) => {
         "space, connector, owner, name"

@@ -1,6 +1,7 @@
 //! Connections: where they are read, made and ended. A row is taken apart in `connection.rs`; what refreshes do is in
 //! `refresh.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -65,7 +66,8 @@ impl Connections for SqliteStore {
             at: now,
             attempt: 0,
         };
-        self.write(move |conn| refresh::claim(conn, &key, generation, intent))
+        let holders = Arc::clone(&self.holders);
+        self.write(move |conn| refresh::claim(conn, &holders, &key, generation, intent))
             .await
     }
 

@@ -25,7 +25,9 @@ fn from_code(cause: ffi::Error) -> StoreError {
         ErrorCode::DiskFull => "the disk is full",
         ErrorCode::ReadOnly => "the database is read-only",
         ErrorCode::SystemIoFailure => "an I/O error",
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => "another program keeps the database locked",
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+            "another program keeps the database locked"
+        }
         ErrorCode::CannotOpen | ErrorCode::PermissionDenied => "a file cannot be opened",
         ErrorCode::OutOfMemory => "out of memory",
         ErrorCode::DatabaseCorrupt => return corrupt("the file is damaged", cause),

@@ -19,11 +19,47 @@ pub(super) fn lock(database: &Path) -> Result<File> {
     }
 }
 
-/// Makes the database file before `SQLite` does, so that it is never readable for others, not even for a moment. Its
-/// own files get the same mode from `SQLite`.
-pub(super) fn prepare(database: &Path) -> Result<()> {
-    let file = open(database).map_err(|e| cannot("the database file cannot be opened", &e))?;
-    close_to_others(&file).map_err(|e| cannot("the database file's mode cannot be changed to 0600", &e))
+/// Makes the database file before `SQLite` does, so that it is never readable for others, not even for a moment.
+pub(super) fn create(database: &Path) -> Result<()> {
+    open(database)
+        .map(drop)
+        .map_err(|e| cannot("the database file cannot be opened", &e))
+}
+
+/// Takes everybody else's rights to the database and to `SQLite`'s own files away: files restored from a backup often
+/// come back with those that the umask gives. By path, because closing a second handle would end `SQLite`'s locks.
+#[cfg(unix)]
+pub(super) fn close_to_others(database: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = database.as_os_str().to_owned();
+        file.push(suffix);
+        match close_one(file.as_ref()) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(cannot("a file's mode cannot be changed to 0600", &e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn close_one(file: &Path) -> io::Result<()> {
+    use std::fs::{Permissions, metadata, set_permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    const OTHERS: u32 = 0o077;
+    let mode = metadata(file)?.permissions().mode();
+    if mode & OTHERS == 0 {
+        return Ok(());
+    }
+    set_permissions(file, Permissions::from_mode(mode & !OTHERS))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "the signature is the one of the other form")]
+pub(super) fn close_to_others(_database: &Path) -> Result<()> {
+    Ok(())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -32,27 +68,6 @@ fn open(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
-}
-
-/// A file restored from a backup often comes back with the mode that the umask gives.
-#[cfg(unix)]
-fn close_to_others(file: &File) -> io::Result<()> {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
-
-    const OTHERS: u32 = 0o077;
-    let mode = file.metadata()?.permissions().mode();
-    if mode & OTHERS == 0 {
-        Ok(())
-    } else {
-        file.set_permissions(Permissions::from_mode(mode & !OTHERS))
-    }
-}
-
-#[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "the signature is the one of the other form")]
-fn close_to_others(_file: &File) -> io::Result<()> {
-    Ok(())
 }
 
 fn cannot(what: &str, cause: &io::Error) -> StoreError {

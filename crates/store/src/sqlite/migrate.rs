@@ -42,14 +42,30 @@ super::statements! {
         VALUES (?1, ?2, ?3, CAST(unixepoch('subsec') * 1000 AS INTEGER))";
 }
 
+/// Whose the file is.
+#[derive(PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is empty.
+    Nobody,
+    /// It has our list of migrations.
+    Us,
+}
+
+/// Refuses a file that another program made.
+pub(super) fn check_owner(conn: &Connection) -> Result<Owner> {
+    let (tables, own): (i64, i64) = conn.query_row(COUNT_TABLES, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    match (tables, own) {
+        (0, _) => Ok(Owner::Nobody),
+        (_, 0) => Err(StoreError::Corrupt("the file belongs to another program".to_owned())),
+        _ => Ok(Owner::Us),
+    }
+}
+
 /// Applies the steps that are missing. Refuses a file that is not ours, a newer schema and an altered step.
 pub(super) fn migrate(conn: &Connection, steps: &[Migration]) -> Result<()> {
     let transaction = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
-    let (tables, own): (i64, i64) = conn.query_row(COUNT_TABLES, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    match (tables, own) {
-        (0, _) => conn.execute_batch(TABLE)?,
-        (_, 0) => return Err(StoreError::Corrupt("the file belongs to another program".to_owned())),
-        _ => {}
+    if check_owner(conn)? == Owner::Nobody {
+        conn.execute_batch(TABLE)?;
     }
     let applied = check_applied(conn, steps)?;
     for step in &steps[applied..] {

@@ -36,6 +36,7 @@ mod writer;
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -58,6 +59,7 @@ use statements;
 pub struct SqliteStore {
     readers: reader::Readers,
     writer: writer::Writer,
+    holders: Arc<refresh::Holders>,
     /// Held, never read: its lock ends when it is closed.
     _lock: File,
 }
@@ -71,7 +73,7 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self> {
         open::check_version(rusqlite::version_number())?;
         let lock = files::lock(path)?;
-        files::prepare(path)?;
+        files::create(path)?;
         let conn = open::writer(path)?;
         migrate::migrate(&conn, migrate::STEPS)?;
         let readers = reader::Readers::open(path)?;
@@ -79,6 +81,7 @@ impl SqliteStore {
         Ok(Self {
             readers,
             writer,
+            holders: Arc::default(),
             _lock: lock,
         })
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::Result;
+use super::{Result, files, migrate};
 use crate::StoreError;
 
 /// How long to wait for a lock. Within the process nobody waits for one: this is for a backup or a shell from outside.
@@ -29,6 +29,9 @@ pub(super) fn check_version(number: i32) -> Result<()> {
 /// The one connection that writes.
 pub(super) fn writer(path: &Path) -> Result<Connection> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // Before anything is changed.
+    migrate::check_owner(&conn)?;
+    files::close_to_others(path)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Unavailable(
@@ -50,7 +53,11 @@ pub(super) fn writer(path: &Path) -> Result<Connection> {
 /// One of the connections that read.
 pub(super) fn reader(path: &Path) -> Result<Connection> {
     let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    conn.execute_batch("PRAGMA query_only = ON;")?;
+    // Enough for the upper levels of every index and for the rows of the moment.
+    conn.execute_batch(
+        "PRAGMA query_only = ON;
+         PRAGMA cache_size = -8000;",
+    )?;
     Ok(conn)
 }
 

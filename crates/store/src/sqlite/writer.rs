@@ -167,10 +167,9 @@ fn write_until_closed(conn: Connection, jobs: &Receiver<Job>) -> Option<StoreErr
                 group.extend(jobs.try_iter().take(GROUP - 1));
                 commit_and_answer(&conn, group)
             }
-            Err(RecvTimeoutError::Timeout) => {
-                log_is_empty = true;
-                checkpoint::truncate(&conn).map_err(Failure::from)
-            }
+            Err(RecvTimeoutError::Timeout) => checkpoint::truncate(&conn)
+                .map(|done| log_is_empty = done)
+                .map_err(Failure::from),
             Err(RecvTimeoutError::Disconnected) => break,
         };
         match done {

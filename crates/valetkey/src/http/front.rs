@@ -2,8 +2,8 @@
 //! has.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -16,6 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt as _;
 use valetkey_core::{ErrorCode, Rng, SpaceId};
+use valetkey_engine::{Caller, Engine};
 
 use super::error::{ApiError, Pending, write_body};
 
@@ -28,6 +29,8 @@ pub(crate) struct Meta {
     pub(crate) space: SpaceId,
     /// Where it comes from.
     pub(crate) address: Arc<str>,
+    /// Who makes it, once that is known.
+    pub(crate) caller: Arc<OnceLock<Caller>>,
 }
 
 /// Requests by class of status.
@@ -60,6 +63,7 @@ impl FrontMetrics {
 /// The front of the house.
 #[derive(Debug)]
 pub(crate) struct Front {
+    engine: Arc<Engine>,
     router: Router,
     metrics: FrontMetrics,
     trusted_proxies: Vec<IpNet>,
@@ -69,9 +73,16 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(router: Router, metrics: FrontMetrics, trusted_proxies: Vec<IpNet>, rng: &dyn Rng) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        router: Router,
+        metrics: FrontMetrics,
+        trusted_proxies: Vec<IpNet>,
+        rng: &dyn Rng,
+    ) -> Self {
         let start = valetkey_core::encode::hex(&rng.bytes::<8>());
         Self {
+            engine,
             router,
             metrics,
             trusted_proxies,
@@ -86,19 +97,28 @@ impl Front {
         let request_id: Arc<str> = format!("{}-{number:x}", self.start).into();
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
-        let address = self.client_address(peer.ip(), request.headers()).to_string().into();
+        let address = client_address(&self.trusted_proxies, peer.ip(), request.headers())
+            .to_string()
+            .into();
         let mut response = match split_space(request.uri()) {
             Ok((space, rest)) => {
                 if let Some(rest) = rest {
                     *request.uri_mut() = rest;
                 }
+                let request_id = Arc::clone(&request_id);
                 let meta = Meta {
-                    request_id: Arc::clone(&request_id),
+                    request_id,
                     space,
                     address,
+                    caller: Arc::default(),
                 };
-                request.extensions_mut().insert(meta);
+                request.extensions_mut().insert(meta.clone());
                 let Ok(response) = self.router.clone().oneshot(request).await;
+                if let Some(Pending(error)) = response.extensions().get() {
+                    let caller = meta.caller.get();
+                    self.engine
+                        .audit_refusal(caller, &meta.space, &meta.address, &meta.request_id, error.code);
+                }
                 response
             }
             Err(error) => error.into_response(),
@@ -158,30 +178,30 @@ impl Front {
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
     }
+}
 
-    /// The caller's address: what a trusted proxy says, else the peer's. Headers from anybody else are not believed.
-    fn client_address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |ip: &IpAddr| self.trusted_proxies.iter().any(|n| n.contains(ip));
-        if !trusted(&peer) {
-            return peer;
-        }
-        let values = headers
-            .get_all("x-forwarded-for")
-            .iter()
-            .filter_map(|v| v.to_str().ok());
-        let hops: Vec<_> = values
-            .flat_map(|v| v.split(','))
-            .map(|hop| hop.trim().parse::<IpAddr>())
-            .collect();
-        for hop in hops.into_iter().rev() {
-            match hop {
-                Ok(ip) if trusted(&ip) => {}
-                Ok(ip) => return ip,
-                Err(_) => return peer,
-            }
-        }
-        peer
+/// The caller's address: what a trusted proxy says, else the peer's. Headers from anybody else are not believed.
+fn client_address(trusted_proxies: &[IpNet], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let trusted = |ip: &IpAddr| trusted_proxies.iter().any(|n| n.contains(ip));
+    if !trusted(&peer) {
+        return peer;
     }
+    let values = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|v| v.to_str().ok());
+    let hops: Vec<_> = values
+        .flat_map(|v| v.split(','))
+        .map(|hop| hop.trim().parse::<IpAddr>())
+        .collect();
+    for hop in hops.into_iter().rev() {
+        match hop {
+            Ok(ip) if trusted(&ip) => {}
+            Ok(ip) => return ip,
+            Err(_) => return peer,
+        }
+    }
+    peer
 }
 
 /// Splits `/s/{space}` off the path, and turns the older `/internal/actions` into `/api/actions`; what is left is routed as
@@ -192,21 +212,35 @@ fn split_space(uri: &Uri) -> Result<(SpaceId, Option<Uri>), ApiError> {
         None => (SpaceId::default_space(), path),
         Some(rest) => {
             let at = rest.find('/').unwrap_or(rest.len());
-            let space = SpaceId::new(&rest[..at])
-                .map_err(|e| ApiError::new(ErrorCode::InvalidSpace, format!("the space in the path is not one: {e}")))?;
+            let space = SpaceId::new(&rest[..at]).map_err(|e| {
+                ApiError::new(
+                    ErrorCode::InvalidSpace,
+                    format!("the space in the path is not one: {e}"),
+                )
+            })?;
             (space, &rest[at..])
         }
     };
-    let alias = rest.strip_prefix("/internal/actions/").map(|rest| format!("/api/actions/{rest}"));
+    let alias = rest
+        .strip_prefix("/internal/actions/")
+        .map(|rest| format!("/api/actions/{rest}"));
     if alias.is_none() && rest.len() == path.len() {
         return Ok((space, None));
     }
-    let routed = alias.unwrap_or_else(|| if rest.is_empty() { "/".to_owned() } else { rest.to_owned() });
+    let routed = alias.unwrap_or_else(|| {
+        if rest.is_empty() {
+            "/".to_owned()
+        } else {
+            rest.to_owned()
+        }
+    });
     let routed = match uri.query() {
         Some(query) => format!("{routed}?{query}"),
         None => routed,
     };
-    let routed = routed.parse().map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "the path is malformed"))?;
+    let routed = routed
+        .parse()
+        .map_err(|_| ApiError::new(ErrorCode::InvalidRequest, "the path is malformed"))?;
     Ok((space, Some(routed)))
 }
 
@@ -248,21 +282,14 @@ mod tests {
 
     #[test]
     fn d38_forwarded_addresses_are_believed_from_trusted_proxies_only() {
-        let rng = valetkey_core::fake::FakeRng::seeded(1);
-        let front = |proxies: &[&str]| {
-            let proxies = proxies.iter().map(|p| p.parse().expect("a network")).collect();
-            Front::new(Router::new(), FrontMetrics::default(), proxies, &rng)
-        };
+        let proxies: [IpNet; 1] = ["10.0.0.0/8".parse().expect("a network")];
         let mut headers = HeaderMap::new();
         headers.insert(
             "x-forwarded-for",
             HeaderValue::from_static("6.6.6.6, 203.0.113.9, 10.0.0.2"),
         );
         let peer: IpAddr = "10.0.0.1".parse().expect("an address");
-        assert_eq!(front(&[]).client_address(peer, &headers), peer);
-        assert_eq!(
-            front(&["10.0.0.0/8"]).client_address(peer, &headers).to_string(),
-            "203.0.113.9"
-        );
+        assert_eq!(client_address(&[], peer, &headers), peer);
+        assert_eq!(client_address(&proxies, peer, &headers).to_string(), "203.0.113.9");
     }
 }

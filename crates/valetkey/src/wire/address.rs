@@ -1,7 +1,7 @@
 //! Addresses that are not the public internet.
 //!
-//! Sources: the IANA special-purpose address registries (RFC 6890 and its successors), the multicast and reserved blocks,
-//! and the addresses under which clouds serve instance credentials.
+//! Sources: the IANA special-purpose address registries (RFC 6890 and its successors), the multicast and reserved
+//! blocks, and the addresses under which clouds serve instance credentials.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 

@@ -12,8 +12,8 @@ use super::pool::{self, Pool};
 use super::prepare::Prepared;
 use super::target::Target;
 
-/// A client with its own idle connections. Redirects are answers; cookies, codings and proxies of the environment do not
-/// exist.
+/// A client with its own idle connections. Redirects are answers; cookies, codings and proxies of the environment do
+/// not exist.
 pub(super) struct Client {
     connector: Arc<Connector>,
     pub(super) pool: Pool,

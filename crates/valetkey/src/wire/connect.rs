@@ -111,8 +111,8 @@ impl Connector {
     }
 }
 
-/// Connects to the first address that answers. Each gets an equal share of the time that is left, so that a dead first one
-/// leaves time for the others.
+/// Connects to the first address that answers. Each gets an equal share of the time that is left, so that a dead first
+/// one leaves time for the others.
 async fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<(TcpStream, std::net::TcpStream)> {
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for (tried, address) in addresses.iter().enumerate() {
@@ -127,7 +127,8 @@ async fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<(TcpStr
     Err(last)
 }
 
-/// The stream, and a second handle to its socket through which [`Connection`] asks the kernel whether the peer is there.
+/// The stream, and a second handle to its socket through which [`Connection`] asks the kernel whether the peer is
+/// there.
 fn with_probe(stream: TcpStream) -> io::Result<(TcpStream, std::net::TcpStream)> {
     stream.set_nodelay(true)?;
     let stream = stream.into_std()?;

@@ -57,11 +57,11 @@ impl Connection {
         self.driver.settle() && self.sender.is_ready()
     }
 
-    /// Whether a request may be spent on the connection: idle, not closed by the peer, nothing received that nobody asked
-    /// for.
+    /// Whether a request may be spent on the connection: idle, not closed by the peer, nothing received that nobody
+    /// asked for.
     ///
-    /// The runtime may not have noticed yet what the kernel already knows, hence a look at the socket itself. What remains
-    /// is a close that is still on its way to us.
+    /// The runtime may not have noticed yet what the kernel already knows, hence a look at the socket itself. What
+    /// remains is a close that is still on its way to us.
     pub(super) fn is_alive(&mut self) -> bool {
         let quiet = matches!(self.probe.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         quiet && self.is_idle()

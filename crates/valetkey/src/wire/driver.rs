@@ -1,15 +1,15 @@
 //! The half of a hyper connection that reads and writes the socket, polled by whoever waits for an answer.
 //!
-//! Usually it becomes a task of its own. Polled by the caller it leaves no task behind when the caller goes away, needs no
-//! switch between tasks, and an idle connection is just an open socket in the pool.
+//! Usually it becomes a task of its own. Polled by the caller it leaves no task behind when the caller goes away, needs
+//! no switch between tasks, and an idle connection is just an open socket in the pool.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-/// Rounds of polling before the runtime gets its turn. An exchange takes two or three; a peer that sends as fast as we read
-/// would take all it can get.
+/// Rounds of polling before the runtime gets its turn. An exchange takes two or three; a peer that sends as fast as we
+/// read would take all it can get.
 const ROUNDS: usize = 8;
 
 /// Drives one connection.
@@ -70,8 +70,9 @@ impl Driver {
     }
 }
 
-/// Keeps the two halves from waking the task that is polling them. Each step of one wakes the other, and the runtime would
-/// answer by scheduling the task once more and waking a thread to run it; while the gate is closed, a wake is only noted.
+/// Keeps the two halves from waking the task that is polling them. Each step of one wakes the other, and the runtime
+/// would answer by scheduling the task once more and waking a thread to run it; while the gate is closed, a wake is
+/// only noted.
 struct Gate {
     closed: AtomicBool,
     noted: AtomicBool,

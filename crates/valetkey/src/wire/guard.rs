@@ -1,7 +1,7 @@
 //! Where a request may go: scheme, port, host names and addresses.
 //!
-//! Everything is refused that is not clearly an HTTP API on the public internet, or named by the operator. Addresses are
-//! judged twice: literal ones before anything happens, and every answer of the resolver before a socket is opened.
+//! Everything is refused that is not clearly an HTTP API on the public internet, or named by the operator. Addresses
+//! are judged twice: literal ones before anything happens, and every answer of the resolver before a socket is opened.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,12 +13,12 @@ use super::address::{self, LOOPBACK, METADATA_V4};
 use super::target::{Target, parse_host};
 use super::{WireSettings, WireSetupError};
 
-/// Names under which clouds serve instance credentials. They are refused like their address, even where a resolver would
-/// answer with another one.
+/// Names under which clouds serve instance credentials. They are refused like their address, even where a resolver
+/// would answer with another one.
 const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata.goog"];
 
-/// Ports of protocols that can be made to act on an HTTP request, sorted: the list that browsers refuse (Fetch standard,
-/// "bad port"), and databases, queues and directories. Zero is no port.
+/// Ports of protocols that can be made to act on an HTTP request, sorted: the list that browsers refuse (Fetch
+/// standard, "bad port"), and databases, queues and directories. Zero is no port.
 const BAD_PORTS: &[u16] = &[
     0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
     110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 445, 465, 512, 513, 514, 515, 526, 530,
@@ -103,8 +103,8 @@ impl Guard {
         }
     }
 
-    /// Whether every one of the resolver's answers is acceptable: one that is not spoils the name, because whoever controls
-    /// the answers chooses which of them is tried.
+    /// Whether every one of the resolver's answers is acceptable: one that is not spoils the name, because whoever
+    /// controls the answers chooses which of them is tried.
     pub(super) fn check_answers(&self, answers: &[SocketAddr]) -> Result<(), WireError> {
         if answers.iter().all(|answer| self.permits(answer.ip())) {
             Ok(())
@@ -113,7 +113,8 @@ impl Guard {
         }
     }
 
-    /// Whether a socket may be opened to this address. An IPv6 address that carries an IPv4 address needs both permitted.
+    /// Whether a socket may be opened to this address. An IPv6 address that carries an IPv4 address needs both
+    /// permitted.
     pub(super) fn permits(&self, ip: IpAddr) -> bool {
         address::forms(ip).all(|ip| {
             if address::is_metadata(ip) {

@@ -3,8 +3,8 @@
 //! A request passes `guard` (may it go there?), `target` and `upstreams` (where does it really go?), `prepare` (what is
 //! sent), then a `client`, which takes a connection from its `pool` or has `connect` open one.
 //!
-//! Promises: no redirect is followed, nothing is sent twice, no name is resolved twice for one connection, and neither the
-//! environment (`HTTPS_PROXY` and the like) nor a caller's header can choose another way out.
+//! Promises: no redirect is followed, nothing is sent twice, no name is resolved twice for one connection, and neither
+//! the environment (`HTTPS_PROXY` and the like) nor a caller's header can choose another way out.
 
 mod address;
 mod client;
@@ -54,25 +54,25 @@ const API_POOL: pool::Limits = pool::Limits {
 
 /// Where requests may go, and how.
 #[derive(Clone, Debug)]
-pub struct WireSettings {
+pub(crate) struct WireSettings {
     /// `*`, a host, or `*.` and a domain for any name below it.
-    pub allowed_hosts: Vec<String>,
-    /// Networks that may be reached although they are loopback, private or otherwise special, or are this machine's own.
-    /// An address that serves cloud credentials must be listed by itself, as a /32 or /128.
-    pub allow_networks: Vec<IpNet>,
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Networks that may be reached although they are loopback, private or otherwise special, or are this machine's
+    /// own. An address that serves cloud credentials must be listed by itself, as a /32 or /128.
+    pub(crate) allow_networks: Vec<IpNet>,
     /// `host` or `host:port` that may be spoken to without TLS.
-    pub allow_insecure_http: Vec<String>,
+    pub(crate) allow_insecure_http: Vec<String>,
     /// Pairs of origins: what is for the first goes to the second, which is exempt from the rules above.
-    pub upstreams: Vec<(Url, Url)>,
+    pub(crate) upstreams: Vec<(Url, Url)>,
     /// PEM file with certificates to trust besides the operating system's.
-    pub extra_ca_file: Option<PathBuf>,
+    pub(crate) extra_ca_file: Option<PathBuf>,
     /// For name resolution, TCP and TLS together.
-    pub connect_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
 }
 
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum WireSetupError {
+pub(crate) enum WireSetupError {
     /// An entry of a list of hosts is not a host.
     #[error("{setting}: `{entry}` is not a host")]
     Host {
@@ -107,7 +107,7 @@ pub enum WireSetupError {
 }
 
 /// The network, over hyper.
-pub struct HyperWire {
+pub(crate) struct HyperWire {
     connector: Arc<Connector>,
     upstreams: HashMap<Target, Target>,
     token: Client,
@@ -116,7 +116,7 @@ pub struct HyperWire {
 
 impl HyperWire {
     /// Reads the settings and the trusted certificates. Opens nothing.
-    pub fn new(settings: &WireSettings) -> Result<Self, WireSetupError> {
+    pub(crate) fn new(settings: &WireSettings) -> Result<Self, WireSetupError> {
         Self::with_resolver(settings, Box::new(SystemResolver))
     }
 

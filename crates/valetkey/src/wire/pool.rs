@@ -23,8 +23,8 @@ pub(super) struct Limits {
 
 /// Idle connections by target. The last one put is the first one taken, so that spares grow old and go.
 ///
-/// Sockets past their time are closed when something is put, at most once in `idle`; without traffic a few stay open, but
-/// none is ever used.
+/// Sockets past their time are closed when something is put, at most once in `idle`; without traffic a few stay open,
+/// but none is ever used.
 pub(super) struct Pool {
     limits: Limits,
     state: Mutex<State>,

@@ -9,7 +9,7 @@ use super::*;
 fn new() -> (TempDir, Writer) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("valetkey.db");
-    files::prepare(&path).expect("a file");
+    files::create(&path).expect("a file");
     let conn = open::writer(&path).expect("a connection");
     conn.execute_batch("CREATE TABLE number (n INTEGER PRIMARY KEY, padding BLOB) STRICT")
         .expect("a table");

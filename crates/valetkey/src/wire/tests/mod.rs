@@ -1,6 +1,7 @@
 //! The wire against peers that misbehave, on loopback sockets.
 
 mod address;
+mod closing;
 mod fake;
 mod guard;
 mod pooling;

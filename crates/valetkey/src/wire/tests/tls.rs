@@ -49,8 +49,8 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    /// A server for `api.example` that answers each request; with `abrupt`, it then cuts the connection without TLS's own
-    /// end.
+    /// A server for `api.example` that answers each request; with `abrupt`, it then cuts the connection without TLS's
+    /// own end.
     async fn serve(&self, answer: String, abrupt: bool) -> FakeServer {
         let acceptor = self.acceptor("api.example");
         FakeServer::start(move |peer| {
