@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::Url;
-use valetkey_core::{ConnectorId, ErrorCode, Secret};
+use valetkey_core::{ConnectionKey, ConnectorId, ErrorCode, KeyId, Secret, SpaceId};
 use valetkey_oauth::{Callback, Grant, ProviderError, TokenError, TokenRequest};
 use valetkey_store::rows::{FlowRow, TakenFlow};
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::flow::{Payload, same_browser};
 use crate::grant::Minted;
 use crate::vault::digest_of;
-use crate::wire::Outcome;
+use crate::wire::{Outcome, WireError};
 
 /// What a browser brings back.
 pub struct CallbackRequest {
@@ -58,6 +58,8 @@ pub struct CallbackPage {
     pub account: Option<String>,
     /// What came of it.
     pub result: Result<()>,
+    /// Which flow it was, for the audit log.
+    flow: Option<(ConnectionKey, KeyId, String)>,
 }
 
 /// A flow that this browser may finish.
@@ -85,16 +87,21 @@ impl Engine {
             expired_cookie: None,
             account: None,
             result: Ok(()),
+            flow: None,
         };
         page.result = self.finish(&request, &mut page).await;
         match &page.result {
             Ok(()) => self.metrics.flow("completed"),
             Err(error) => {
                 self.metrics.flow("rejected");
-                let mut record = Audit::new("flow.reject", self.clock.now())
-                    .outcome(error.code.as_str())
-                    .row();
-                record.connector.clone_from(&page.connector);
+                let mut audit = Audit::new("flow.reject", self.clock.now()).outcome(error.code.as_str());
+                if let Some((key, _, flow)) = &page.flow {
+                    audit = audit.connection(key).detail("flow", flow.as_str());
+                }
+                let mut record = audit.row();
+                // A flow that nobody knows belongs to the space of the path, which is the default one.
+                record.space.get_or_insert_with(SpaceId::default_space);
+                record.key = page.flow.as_ref().map(|(_, started_by, _)| started_by.clone());
                 record.address = Some(request.address.clone());
                 record.request_id = Some(request.request_id.clone());
                 self.audit_later(record);
@@ -128,6 +135,9 @@ impl Engine {
     async fn take(&self, state: &Secret<String>, request: &CallbackRequest, page: &mut CallbackPage) -> Result<Taken> {
         let hash = digest_of(state.expose());
         let known = self.store.get_flow(&hash).await?;
+        page.flow = known
+            .as_ref()
+            .map(|f| (f.key.clone(), f.started_by.clone(), f.id.clone()));
         self.take_callback_limit(known.as_ref(), request).await?;
         let flow = match self.store.take_flow(&hash, self.clock.now()).await? {
             TakenFlow::Taken(flow) => flow,
@@ -217,13 +227,7 @@ impl Engine {
         let sent_at = self.clock.now();
         let response = match self.wire.send_token(token_request, self.settings.token_timeout).await {
             Outcome::Answered(response) => response,
-            Outcome::NotSent(error) | Outcome::Uncertain(error) => {
-                return Err(Error::new(
-                    ErrorCode::ProviderUnavailable,
-                    "the provider cannot be reached now; go back and connect again",
-                )
-                .because(error));
-            }
+            Outcome::NotSent(error) | Outcome::Uncertain(error) => return Err(no_answer(error)),
         };
         let tokens = valetkey_oauth::read_token_response(&setup.profile, &response)
             .map_err(|e| exchange_error(&crate::refresh::masked(e, &client, code)))?;
@@ -249,6 +253,29 @@ impl Engine {
         self.end_orphan(connector, &stored.row).await?;
         Err(connector_changed())
     }
+}
+
+/// Why a code could not be exchanged at all.
+fn no_answer(error: WireError) -> Error {
+    let (code, message) = match error {
+        WireError::TooLarge => (
+            ErrorCode::ProviderResponseTooLarge,
+            "the provider's answer is larger than allowed; nothing was stored. An administrator should check the connector",
+        ),
+        WireError::HostNotAllowed => (
+            ErrorCode::HostNotAllowed,
+            "the host of the token URL is not in allowed_hosts; an operator can add it",
+        ),
+        WireError::AddressDenied | WireError::Insecure => (
+            ErrorCode::AddressDenied,
+            "the address of the token URL is not allowed here; an operator can allow it",
+        ),
+        _ => (
+            ErrorCode::ProviderUnavailable,
+            "the provider cannot be reached now; go back and connect again",
+        ),
+    };
+    Error::new(code, message).because(error)
 }
 
 fn connector_changed() -> Error {

@@ -138,6 +138,16 @@ impl Connector {
         }
     }
 
+    /// Its redirect URI under the public address: with its context, or bare for OAuth apps of the older API.
+    pub(crate) fn callback_url(&self, base: &str) -> String {
+        let bare = format!("{}/api/actions/connector/_oauth_callback", base.trim_end_matches('/'));
+        if self.row.legacy_redirect_uri {
+            bare
+        } else {
+            format!("{bare}/{}", self.context())
+        }
+    }
+
     /// Whose connection a caller uses.
     pub(crate) fn owner_for(&self, principal: &Principal) -> Result<Owner> {
         match (self.row.auth_mode, &principal.user) {
@@ -185,10 +195,7 @@ impl Engine {
             .as_ref()
             .filter(|_| connector.has_flow())?;
         let base = base.as_str().trim_end_matches('/');
-        Some(format!(
-            "{base}/api/actions/connector/_oauth_callback/{}",
-            connector.context()
-        ))
+        Some(connector.callback_url(base))
     }
 
     /// A connector the caller may see, ready for use.
@@ -305,6 +312,7 @@ impl Engine {
         let config = spec.check_config(&new.config).map_err(|e| invalid(&e))?;
         let (auth_type, fields) = auth_fields(&spec, new.secrets)?;
         let auth = spec.auth(&auth_type).ok_or_else(|| unknown_auth_type(&spec))?;
+        check_given_params(&fields)?;
         let checked = auth.check_secrets(&fields, &config).map_err(|e| invalid(&e))?;
         let now = self.clock.now();
         let row = ConnectorRow {
@@ -375,6 +383,7 @@ impl Engine {
             }
         };
         let auth = spec.auth(&auth_type).ok_or_else(|| unknown_auth_type(&spec))?;
+        check_given_params(&fields)?;
         let checked = auth.check_secrets(&fields, &config).map_err(|e| invalid(&e))?;
         let now = self.clock.now();
         let row = ConnectorRow {
@@ -568,6 +577,20 @@ fn joined(public: &Map<String, Value>, secret: &Map<String, Value>) -> Map<Strin
     given.chain(secret).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
+/// Refuses parameters that would override the protocol's own, before anything else is said about them.
+fn check_given_params(fields: &Map<String, Value>) -> Result<()> {
+    let given = fields
+        .get("extraParams")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten();
+    let given = given
+        .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+        .collect();
+    valetkey_oauth::check_extra_params(&given)
+        .map_err(|e| Error::new(ErrorCode::ReservedParameter, format!("secrets.extraParams: {e}")))
+}
+
 /// Refuses OAuth URLs of the wrong shape when they are saved, not when somebody is on the way.
 fn check_oauth(connector: &Connector) -> Result<()> {
     let Some(setup) = &connector.oauth else { return Ok(()) };
@@ -581,18 +604,6 @@ fn check_oauth(connector: &Connector) -> Result<()> {
             valetkey_oauth::check_endpoint(url).map_err(|e| validation(format!("secrets.{name}: {e}")))?;
         }
     }
-    let given = connector
-        .row
-        .auth
-        .get("extraParams")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    let given = given
-        .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
-        .collect();
-    valetkey_oauth::check_extra_params(&given)
-        .map_err(|e| Error::new(ErrorCode::ReservedParameter, format!("secrets.extraParams: {e}")))?;
     if let Some(resource) = &setup.resource {
         Url::parse(resource)
             .ok()

@@ -195,13 +195,7 @@ impl Engine {
             ));
         }
         let scopes = allowed_scopes(&setup.scopes, scopes)?;
-        let last = if connector.row.legacy_redirect_uri {
-            String::new()
-        } else {
-            format!("/{}", connector.context())
-        };
-        let base = base.as_str().trim_end_matches('/');
-        let redirect_uri = format!("{base}/api/actions/connector/_oauth_callback{last}");
+        let redirect_uri = connector.callback_url(base.as_str());
         let pkce = setup
             .profile
             .authorize
@@ -429,6 +423,11 @@ fn allowed_scopes(configured: &[String], wanted: Option<Vec<String>>) -> Result<
     let Some(wanted) = wanted else {
         return Ok(configured.to_vec());
     };
+    if wanted.is_empty() || wanted.len() > configured.len() {
+        return Err(validation(
+            "scopes: must be a part of the connector's scopes, each named once; leave it out for all",
+        ));
+    }
     if let Some(position) = wanted.iter().position(|s| !configured.contains(s)) {
         return Err(Error::new(
             ErrorCode::ScopeNotAllowed,

@@ -36,6 +36,9 @@ use crate::wire::{Outcome, WireError};
 /// The longest pause between two attempts.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
+/// The pause when trying again will tell at once.
+const SHORT_PAUSE: Duration = Duration::from_millis(250);
+
 /// Why a connection is renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
@@ -171,17 +174,17 @@ impl Engine {
             _ if is_client_credentials(connector) => self.mint(connector, key, generation).await,
             Why::Expired | Why::Rejected => self.refresh(connector, key, generation).await,
         };
-        match &landing {
-            Ok(_) => {
+        match landing {
+            Ok(connection) => {
                 self.setbacks.remove(key);
+                Ok(connection)
             }
-            Err(failure) => self.set_back(key, failure),
+            Err(failure) => Err(self.set_back(key, failure)),
         }
-        landing
     }
 
     /// The pause after a failure: doubled each time, with jitter, or what the provider said.
-    fn set_back(&self, key: &ConnectionKey, failure: &Failure) {
+    fn set_back(&self, key: &ConnectionKey, mut failure: Failure) -> Failure {
         let failures = self.setbacks.get(key).map_or(1, |s| s.failures + 1);
         let exponential = Duration::from_millis(500) * 2_u32.saturating_pow(failures.min(8));
         let jitter = f64::from(u16::from_le_bytes(self.rng.bytes())) / f64::from(u16::MAX);
@@ -189,6 +192,7 @@ impl Engine {
             .retry_after
             .unwrap_or_else(|| exponential.min(MAX_PAUSE).mul_f64(0.5 + jitter / 2.0));
         let until = self.clock.monotonic() + pause;
+        failure.retry_after = Some(pause);
         self.setbacks.insert(
             key.clone(),
             Setback {
@@ -201,6 +205,7 @@ impl Engine {
             connector.id = %key.connector, space = %key.space, code = %failure.code, cause = %failure.cause,
             pause_ms = pause.as_millis(), "a refresh brought nothing; the grant is kept"
         );
+        failure
     }
 
     /// Renews a grant with its refresh token.
@@ -214,23 +219,18 @@ impl Engine {
             Claim::Held { row, previous } => (*row, previous),
             Claim::Moved(row) => return Ok(self.remember(*row)),
             Claim::Gone => {
-                return Err(Failure {
-                    code: ErrorCode::AuthorizationRequired,
-                    message: "the connection was ended in between",
-                    cause: "gone".to_owned(),
-                    retry_after: None,
-                });
+                return Err(unavailable(
+                    "the connection was ended in between",
+                    "gone",
+                    Some(SHORT_PAUSE),
+                ));
             }
             Claim::Busy(until) => {
                 return Err(Failure {
                     code: ErrorCode::ProviderUnavailable,
                     message: "another process renews this connection right now; try again",
                     cause: "busy".to_owned(),
-                    retry_after: Some(
-                        until
-                            .since(self.clock.now())
-                            .clamp(Duration::from_millis(250), Duration::from_secs(2)),
-                    ),
+                    retry_after: Some(until.since(self.clock.now()).clamp(SHORT_PAUSE, Duration::from_secs(2))),
                 });
             }
         };
