@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::catalogue::{Catalogue, text};
-use crate::error::SpecError;
+use crate::error::{Fault, SpecError};
 use crate::spec::Spec;
 use crate::yaml;
 use tests_file::Case;
@@ -38,16 +38,14 @@ pub fn check_spec(path: &Path) -> Result<Checked, SpecError> {
         let (cases, lines) = yaml::read::<Vec<Case>>(&name, &text(&file)?)?;
         for (i, case) in cases.iter().enumerate() {
             play::play(&spec, case).map_err(|fault| {
-                let at = format!("[{i}]{}{}", if fault.field.is_empty() { "" } else { "." }, fault.field);
-                let mut error = lines.locate(
-                    &name,
-                    crate::error::Fault {
-                        field: at,
-                        message: fault.message,
-                    },
-                );
-                error.field.clone_from(&case.name);
-                error
+                let dot = if fault.field.is_empty() { "" } else { "." };
+                let place = Fault::new(format!("[{i}]{dot}{}", fault.field), fault.message);
+                let colon = if fault.field.is_empty() { "" } else { ": " };
+                let field = format!("{}{colon}{}", case.name, fault.field);
+                SpecError {
+                    field,
+                    ..lines.locate(&name, place)
+                }
             })?;
             if case.ran() {
                 untested.remove(&case.action);

@@ -82,6 +82,12 @@ impl Builder {
 
     /// Compiles all of them.
     pub(crate) fn build(self) -> Result<Library, Fault> {
+        if self.sources.is_empty() && self.functions.is_empty() {
+            return Ok(Library {
+                filter: None,
+                uses: Vec::new(),
+            });
+        }
         parse(&format!("{}\n.", self.functions)).map_err(|e| Fault::new("functions", e))?;
         for (field, code) in &self.sources {
             // by itself first: what is balanced only in company is not an expression
@@ -97,7 +103,7 @@ impl Builder {
         let uses = |code: &str| VARIABLES.map(|name| code.contains(name) || self.functions.contains(name));
         Ok(Library {
             uses: self.sources.iter().map(|(_, code)| uses(code)).collect(),
-            filter,
+            filter: Some(filter),
         })
     }
 }
@@ -179,7 +185,8 @@ fn is_defined(definition: &jaq_core::load::parse::Def<&'static str>) -> bool {
 
 /// The compiled expressions of a spec.
 pub(crate) struct Library {
-    filter: jaq_core::Filter<Data>,
+    /// `None` where there is nothing to compile.
+    filter: Option<jaq_core::Filter<Data>>,
     uses: Vec<[bool; VARIABLES.len()]>,
 }
 
@@ -203,8 +210,11 @@ impl Library {
             bind(5, &|| Val::from(env.auth.to_owned())),
             bind(6, &|| value::to_jq(env.response)),
         ]);
-        let context = Ctx::<Data>::new(&self.filter.lut, vars);
-        match self.filter.id.run((context, value::to_jq(input))).next() {
+        let Some(filter) = &self.filter else {
+            return Ok(Value::Null);
+        };
+        let context = Ctx::<Data>::new(&filter.lut, vars);
+        match filter.id.run((context, value::to_jq(input))).next() {
             None => Ok(Value::Null),
             Some(Ok(output)) => value::from_jq(&output).map_err(|e| ExprError::Failed(e.to_owned())),
             Some(Err(exception)) => Err(error(exception)),

@@ -62,6 +62,7 @@ impl HostRule {
     }
 }
 
+/// The form that connectors are bound to in the store: it must not change.
 impl fmt::Display for HostRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let star = if self.wildcard { "*." } else { "" };

@@ -3,6 +3,7 @@
 //! [`Run::next`] is called with `None` first, then with the answer to each [`Step::Send`], and with `None` after each
 //! [`Step::Wait`]. A request that brought no answer ends the run from outside: drop it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,7 +46,6 @@ pub enum Step {
 }
 
 /// One execution of an action.
-#[derive(Debug)]
 pub struct Run {
     shared: Arc<Shared>,
     program: Arc<Program>,
@@ -64,6 +64,13 @@ pub struct Run {
     plan: usize,
     pages: u64,
     retries: u32,
+}
+
+/// What goes through a run is the caller's and the provider's, and has no place in a log.
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Run of {}, step {}, {:?}", self.program.name, self.step, self.state)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -111,16 +111,24 @@ impl Schema {
     }
 
     fn check_defaults(&self) -> Result<(), (String, String)> {
-        for (name, schema) in self.json["properties"].as_object().into_iter().flatten() {
-            let Some(default) = schema.get("default") else { continue };
-            if !validator(schema)?.is_valid(default) {
-                return Err((
-                    format!("properties.{name}.default"),
-                    "breaks the field's own rules".to_owned(),
-                ));
-            }
-        }
-        Ok(())
+        let mut defaults = Value::Object(Map::new());
+        fill(&self.json, &mut defaults);
+        let first = self
+            .validator
+            .iter_errors(&defaults)
+            .find(|error| !error.instance_path().is_empty());
+        first.map_or(Ok(()), |error| {
+            let place = error
+                .instance_path()
+                .segments()
+                .next()
+                .map(|s| s.to_string())
+                .unwrap_or_default();
+            Err((
+                format!("properties.{place}.default"),
+                "breaks the field's own rules".to_owned(),
+            ))
+        })
     }
 
     fn explain(&self, place: &str, error: &ValidationError<'_>) -> Vec<FieldError> {

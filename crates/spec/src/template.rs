@@ -184,6 +184,27 @@ impl UrlTemplate {
         self.names().next().is_none()
     }
 
+    /// Whether this template, filled in somehow, could have made the URL.
+    pub(crate) fn could_make(&self, url: &str) -> bool {
+        let host = match &self.start {
+            Start::Host(parts) => parts.as_slice(),
+            Start::Whole(_) => &[],
+        };
+        let texts = host.iter().chain(&self.rest).map(|part| match part {
+            Part::Text(text) => text.as_str(),
+            Part::Name(_) => "",
+        });
+        let Some(mut left) = url.strip_prefix("https://") else {
+            return false;
+        };
+        for text in texts.filter(|text| !text.is_empty()) {
+            let Some(at) = left.find(text) else { return false };
+            left = &left[at + text.len()..];
+        }
+        let ends_open = matches!(self.rest.last().or(host.last()), Some(Part::Name(_)));
+        left.is_empty() || ends_open
+    }
+
     /// Fills the placeholders in.
     pub(crate) fn render(&self, places: Places<'_>) -> Result<Url, FieldError> {
         let mut rest = String::new();

@@ -31,6 +31,7 @@
       item.append(Object.assign(document.createElement('code'), { textContent: token }));
       return item;
     }));
+    tick();
   };
 
   const again = async () => {

@@ -8,8 +8,8 @@
 //! - `cold`: `_oauth_access_token`, every request for another of all connections;
 //! - `execute`: `.http` `_execute` against a fixed answer of 1 KiB, in a process of its own.
 //!
-//! It prints medians and ratios and judges nothing: machines are noisy. `VALETKEY_BENCH_CONNECTIONS` (100000) and
-//! `VALETKEY_BENCH_SECONDS` (3) make it smaller.
+//! It prints medians and ratios and judges nothing: machines are noisy. `BENCH_CONNECTIONS` (100000) and
+//! `BENCH_SECONDS` (3) make it smaller.
 
 mod load;
 mod servers;
@@ -41,8 +41,8 @@ fn main() -> Result<()> {
     if let Some(role) = arguments.iter().position(|a| a == "--role") {
         return servers::run(arguments.get(role + 1).map(String::as_str).unwrap_or_default());
     }
-    let connections = setting("VALETKEY_BENCH_CONNECTIONS", 100_000)?;
-    let seconds = setting("VALETKEY_BENCH_SECONDS", 3)?;
+    let connections = setting("BENCH_CONNECTIONS", 100_000)?;
+    let seconds = setting("BENCH_SECONDS", 3)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(measure(connections, Duration::from_secs(seconds)))
 }
@@ -206,7 +206,9 @@ fn start_valetkey(data: &Path) -> Result<(Process, u16, Duration)> {
 
 /// Asks a server to stop, and waits until it has.
 fn stop(mut server: Process) -> Result<()> {
-    Command::new("kill").arg(server.0.id().to_string()).status()?;
+    if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(server.0.id())?) {
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    }
     server.0.wait()?;
     Ok(())
 }

@@ -104,6 +104,7 @@ impl Field {
             .map(|value| self.known.shape.check(value))
             .transpose()
             .map_err(refuse)?;
+        let given = given.filter(|value| !self.follows_config(value, config));
         if let Some(value) = given.as_ref().filter(|_| !self.locked) {
             self.check_host(value)?;
             return Ok(given);
@@ -117,6 +118,16 @@ impl Field {
             (_, None) if self.required => Err(FieldError::new(self.path(), "is required")),
             (_, default) => Ok(default),
         }
+    }
+
+    /// A URL that the config makes follows the config: when a tenant changes, the URL that was made for the old one is
+    /// not kept, although it comes back as if somebody had typed it.
+    fn follows_config(&self, value: &Value, config: &Map<String, Value>) -> bool {
+        let FieldDefault::Url(template, _) = &self.default else {
+            return false;
+        };
+        let made = !template.is_fixed() && value.as_str().is_some_and(|url| template.could_make(url));
+        made && self.default(config).is_ok()
     }
 
     fn default(&self, config: &Map<String, Value>) -> Result<Option<Value>, FieldError> {

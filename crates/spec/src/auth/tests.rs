@@ -111,6 +111,16 @@ fn nobody_edits_a_url_by_hand() {
     // older clients type the URL with the tenant in it
     let typed = json!({"clientId": "id", "clientSecret": "x", "tokenUrl": format!("{base}/token")});
     assert!(check(".sharepoint-online", "oauth_client_credentials", typed, json!({})).is_ok());
+    // what was made for another tenant follows the config
+    let old = json!({"clientId": "id", "clientSecret": "x", "tokenUrl": format!("{base}/token")});
+    let moved = check(
+        ".sharepoint-online",
+        "oauth_client_credentials",
+        old,
+        json!({"tenantId": "fabrikam.com"}),
+    );
+    let url = "https://login.microsoftonline.com/fabrikam.com/oauth2/v2.0/token";
+    assert_eq!(moved.expect("complete").public["tokenUrl"], url);
     for (url, rule) in [
         ("https://evil.example/token", "must be at login.microsoftonline.com"),
         (

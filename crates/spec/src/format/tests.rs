@@ -17,7 +17,10 @@ fn the_published_schema_is_this_one() {
     let file = root().join("schema/spec.schema.json");
     let published = fs::read_to_string(&file).unwrap_or_default();
     let ours = format!("{:#}\n", spec_schema());
-    assert!(published == ours, "schema/spec.schema.json is not what spec_schema() gives: write it again");
+    assert!(
+        published == ours,
+        "schema/spec.schema.json is not what spec_schema() gives: write it again"
+    );
 }
 
 #[test]

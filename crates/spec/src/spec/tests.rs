@@ -15,7 +15,9 @@ const REST: &str = "auth: [{type: none}]\ntest: {request: {path: /}}\n";
 const ACTION: &str = "actions:\n  a:\n    description: x\n    effect: read\n";
 
 fn refusal(text: &str) -> String {
-    Spec::parse("x.yaml", text).expect_err(&format!("{text} was taken")).to_string()
+    Spec::parse("x.yaml", text)
+        .expect_err(&format!("{text} was taken"))
+        .to_string()
 }
 
 /// A bad spec is refused with file, line and field.
@@ -24,10 +26,22 @@ fn faults_are_told_with_their_place() {
     let base = "base_url: https://api.example\n";
     let request = "    request: {path: /}\n";
     for (text, expected) in [
-        (format!("{HEAD}{REST}{base}{ACTION}    requst: {{path: /}}\n"), "x.yaml:12: actions.a.requst: unknown field"),
-        (format!("{HEAD}{REST}{base}{ACTION}"), "x.yaml:9: actions.a: needs either request or requests"),
-        (format!("{HEAD}{REST}{base}{ACTION}{request}    output: .a[\n"), "x.yaml:13: actions.a.output: is not a jq expression"),
-        (format!("{HEAD}{REST}{base}{ACTION}{request}    output: env.HOME\n"), "x.yaml:13: actions.a.output: env is not defined"),
+        (
+            format!("{HEAD}{REST}{base}{ACTION}    requst: {{path: /}}\n"),
+            "x.yaml:12: actions.a.requst: unknown field",
+        ),
+        (
+            format!("{HEAD}{REST}{base}{ACTION}"),
+            "x.yaml:9: actions.a: needs either request or requests",
+        ),
+        (
+            format!("{HEAD}{REST}{base}{ACTION}{request}    output: .a[\n"),
+            "x.yaml:13: actions.a.output: is not a jq expression",
+        ),
+        (
+            format!("{HEAD}{REST}{base}{ACTION}{request}    output: env.HOME\n"),
+            "x.yaml:13: actions.a.output: env is not defined",
+        ),
         (
             format!("{HEAD}{REST}{base}{ACTION}    input: {{properties: {{b: {{type: strin}}}}}}\n{request}"),
             "x.yaml:12: actions.a.input.properties.b.type: ",
@@ -53,7 +67,9 @@ fn faults_are_told_with_their_place() {
             "x.yaml:12: actions.a.steps: stands alone",
         ),
         (
-            format!("{HEAD}{REST}{base}{ACTION}    steps:\n      - request: {{path: /}}\n        repeat: {{next: {{}}, max: 3}}\n"),
+            format!(
+                "{HEAD}{REST}{base}{ACTION}    steps:\n      - request: {{path: /}}\n        repeat: {{next: {{}}, max: 3}}\n"
+            ),
             "x.yaml:14: actions.a.steps[0].repeat.next: names no variable",
         ),
         (
@@ -64,25 +80,61 @@ fn faults_are_told_with_their_place() {
             format!("{HEAD}{REST}{base}{ACTION}    request: {{path: /, headers: {{Host: x}}}}\n"),
             "x.yaml:12: actions.a.request.headers.Host: is not a header that can be sent",
         ),
-        (format!("{HEAD}{REST}{ACTION}{request}"), "x.yaml:6: test.request: needs a base_url, here or in the spec"),
-        (format!("{HEAD}{REST}base_url: http://x.y\n{ACTION}{request}"), "x.yaml:7: base_url: must start with https://"),
+        (
+            format!("{HEAD}{REST}{ACTION}{request}"),
+            "x.yaml:6: test.request: needs a base_url, here or in the spec",
+        ),
+        (
+            format!("{HEAD}{REST}base_url: http://x.y\n{ACTION}{request}"),
+            "x.yaml:7: base_url: must start with https://",
+        ),
         (
             format!("{HEAD}{REST}base_url: 'https://{{sub}}.x.y'\n{ACTION}{request}"),
             "x.yaml:7: base_url: {sub} is not a field of the config",
         ),
-        (format!("{HEAD}{REST}{base}hosts: ['*']\n{ACTION}{request}"), "x.yaml:8: hosts[0]: must be a host"),
-        (format!("{HEAD}{REST}{base}functions: 'def x: y;'\n{ACTION}{request}"), "x.yaml:8: functions: y is not defined"),
+        (
+            format!("{HEAD}{REST}{base}hosts: ['*']\n{ACTION}{request}"),
+            "x.yaml:8: hosts[0]: must be a host",
+        ),
+        (
+            format!("{HEAD}{REST}{base}functions: 'def x: y;'\n{ACTION}{request}"),
+            "x.yaml:8: functions: y is not defined",
+        ),
         (
             format!("{HEAD}{REST}{base}oauth: {{authorize: {{pkce: false}}}}\n{ACTION}{request}"),
             "x.yaml:8: oauth.authorize.pkce_off_reason: ",
         ),
-        (format!("{HEAD}{REST}{base}oauth: {{rotate: none}}\n{ACTION}{request}"), "x.yaml:8: oauth.rotate: unknown field"),
-        (format!("{HEAD}{REST}{base}config: {{type: array}}\n{ACTION}{request}"), "x.yaml:8: config: must have the type object"),
-        (format!("{HEAD}{REST}{base}actions: {{}}\n"), "x.yaml:8: actions: names no action"),
-        (format!("{HEAD}{REST}{base}actions: {{'a b': {{description: x, effect: read, request: {{path: /}}}}}}\n"), "x.yaml:8: actions.a b: "),
-        (format!("{HEAD}{REST}{base}{}{request}", ACTION.replace("read", "reads")), "x.yaml:11: actions.a.effect: "),
-        (format!("{}{REST}{base}{ACTION}{request}", HEAD.replace("version: 1", "version: 0")), "x.yaml:3: version: starts at 1"),
-        (format!("{}{REST}{base}{ACTION}{request}", HEAD.replace(".x", "x")), "x.yaml:1: id: "),
+        (
+            format!("{HEAD}{REST}{base}oauth: {{rotate: none}}\n{ACTION}{request}"),
+            "x.yaml:8: oauth.rotate: unknown field",
+        ),
+        (
+            format!("{HEAD}{REST}{base}config: {{type: array}}\n{ACTION}{request}"),
+            "x.yaml:8: config: must have the type object",
+        ),
+        (
+            format!("{HEAD}{REST}{base}actions: {{}}\n"),
+            "x.yaml:8: actions: names no action",
+        ),
+        (
+            format!("{HEAD}{REST}{base}actions: {{'a b': {{description: x, effect: read, request: {{path: /}}}}}}\n"),
+            "x.yaml:8: actions.a b: ",
+        ),
+        (
+            format!("{HEAD}{REST}{base}{}{request}", ACTION.replace("read", "reads")),
+            "x.yaml:11: actions.a.effect: ",
+        ),
+        (
+            format!(
+                "{}{REST}{base}{ACTION}{request}",
+                HEAD.replace("version: 1", "version: 0")
+            ),
+            "x.yaml:3: version: starts at 1",
+        ),
+        (
+            format!("{}{REST}{base}{ACTION}{request}", HEAD.replace(".x", "x")),
+            "x.yaml:1: id: ",
+        ),
         (format!("{HEAD}{REST}{base}{ACTION}{request}{request}"), "x.yaml:13: "),
     ] {
         let refused = refusal(&text);
@@ -106,12 +158,21 @@ fn configs_are_checked_and_completed() {
     let hosts = spec.allowed_hosts(&config, &Map::new()).expect("hosts");
     let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
     assert_eq!(hosts, ["https://acme.example.com:443", "https://files.example.com:443"]);
-    assert_eq!(spec.base_url(&config, &Map::new()).expect("a URL").as_str(), "https://acme.example.com/eu");
+    assert_eq!(
+        spec.base_url(&config, &Map::new()).expect("a URL").as_str(),
+        "https://acme.example.com/eu"
+    );
     for (config, expected) in [
         (json!({}), "config.sub: is required"),
         (json!({"sub": "a.b"}), "config.sub: must be one label of a host name"),
-        (json!({"sub": "a", "region": "x"}), "config.region: must be one of eu, us"),
-        (json!({"sub": "a", "more": 1}), "config.more: is not a field that exists here"),
+        (
+            json!({"sub": "a", "region": "x"}),
+            "config.region: must be one of eu, us",
+        ),
+        (
+            json!({"sub": "a", "more": 1}),
+            "config.more: is not a field that exists here",
+        ),
     ] {
         let refused = check(config).expect_err("refused")[0].to_string();
         assert!(refused.starts_with(expected), "{refused}");
@@ -120,28 +181,57 @@ fn configs_are_checked_and_completed() {
 
 #[test]
 fn what_only_the_connection_knows_may_come_later() {
-    let spec = spec(&format!("base_url: '{{metadata.instance_url}}/data'\n{REST}{ACTION}    request: {{path: /x}}\n"));
+    let spec = spec(&format!(
+        "base_url: '{{metadata.instance_url}}/data'\n{REST}{ACTION}    request: {{path: /x}}\n"
+    ));
     assert_eq!(spec.check_config(&Map::new()), Ok(Map::new()));
     assert_eq!(spec.allowed_hosts(&Map::new(), &Map::new()), Ok(Vec::new()));
     let metadata = json!({"instance_url": "https://eu1.example.com"});
     let metadata = metadata.as_object().expect("an object");
-    assert_eq!(spec.allowed_hosts(&Map::new(), metadata).expect("hosts")[0].to_string(), "https://eu1.example.com:443");
+    assert_eq!(
+        spec.allowed_hosts(&Map::new(), metadata).expect("hosts")[0].to_string(),
+        "https://eu1.example.com:443"
+    );
     let action = spec.action("a").expect("the action");
     let (none, rng) = (Map::new(), FakeRng::seeded(1));
-    let start = |metadata| action.start(&spec, &CallContext { config: &none, auth_type: "none", metadata }, json!({}), &rng);
-    let Step::Send(call) = start(metadata).next(None) else { panic!("not sent") };
+    let start = |metadata| {
+        action.start(
+            &spec,
+            &CallContext {
+                config: &none,
+                auth_type: "none",
+                metadata,
+            },
+            json!({}),
+            &rng,
+        )
+    };
+    let Step::Send(call) = start(metadata).next(None) else {
+        panic!("not sent")
+    };
     assert_eq!(call.request.url.as_str(), "https://eu1.example.com/data/x");
-    let Step::Failed(failure) = start(&none).next(None) else { panic!("sent") };
+    let Step::Failed(failure) = start(&none).next(None) else {
+        panic!("sent")
+    };
     assert_eq!(failure.message, "metadata.instance_url: is required");
 }
 
 fn response(status: u16, body: &str) -> Response {
-    Response { status, headers: HeaderMap::new(), body: Bytes::from(body.to_owned()) }
+    Response {
+        status,
+        headers: HeaderMap::new(),
+        body: Bytes::from(body.to_owned()),
+    }
 }
 
 #[test]
 fn a_rejected_token_is_recognised() {
-    let rejects = |id: &str, status, body| CATALOGUE.get(id).expect("a spec").rejects_token(&response(status, body));
+    let rejects = |id: &str, status, body| {
+        CATALOGUE
+            .get(id)
+            .expect("a spec")
+            .rejects_token(&response(status, body))
+    };
     for id in [".http", ".notion", ".slack2", ".sharepoint-online"] {
         assert!(rejects(id, 401, ""), "{id}");
         assert!(!rejects(id, 200, "{}"), "{id}");
@@ -164,16 +254,32 @@ const _: () = {
 
 #[test]
 fn a_run_is_driven_in_one_order_only() {
-    let spec = spec(&format!("base_url: https://api.example\n{REST}{ACTION}    request: {{path: /x}}\n"));
+    let spec = spec(&format!(
+        "base_url: https://api.example\n{REST}{ACTION}    request: {{path: /x}}\n"
+    ));
     let none = Map::new();
-    let ctx = CallContext { config: &none, auth_type: "none", metadata: &none };
+    let ctx = CallContext {
+        config: &none,
+        auth_type: "none",
+        metadata: &none,
+    };
     let rng = FakeRng::seeded(1);
-    let start = || spec.action("a").expect("the action").start(&spec, &ctx, json!({}), &rng);
-    assert!(matches!(start().next(Some(response(200, "{}"))), Step::Failed(_)), "an answer before a question");
+    let start = || {
+        spec.action("a")
+            .expect("the action")
+            .start(&spec, &ctx, json!({}), &rng)
+    };
+    assert!(
+        matches!(start().next(Some(response(200, "{}"))), Step::Failed(_)),
+        "an answer before a question"
+    );
     let mut run = start();
     assert!(matches!(run.next(None), Step::Send(_)));
     assert!(matches!(run.next(None), Step::Failed(_)), "no answer");
-    assert!(matches!(run.next(Some(response(200, "{}"))), Step::Failed(_)), "it is over");
+    assert!(
+        matches!(run.next(Some(response(200, "{}"))), Step::Failed(_)),
+        "it is over"
+    );
     let mut run = start();
     assert!(matches!(run.next(None), Step::Send(_)));
     assert!(matches!(run.next(Some(response(200, "[1]"))), Step::Done(value) if value == json!([1])));
@@ -182,7 +288,14 @@ fn a_run_is_driven_in_one_order_only() {
 
 #[test]
 fn what_needs_no_expression_is_quick() {
-    let quick = |id: &str, action: &str| CATALOGUE.get(id).expect("a spec").action(action).expect("an action").is_quick();
+    let quick = |id: &str, action: &str| {
+        CATALOGUE
+            .get(id)
+            .expect("a spec")
+            .action(action)
+            .expect("an action")
+            .is_quick()
+    };
     assert!(quick(".http", "request"));
     assert!(quick(".notion", "getPage"));
     assert!(!quick(".notion", "queryDataSource"));
@@ -192,22 +305,31 @@ fn what_needs_no_expression_is_quick() {
 #[test]
 fn a_type_describes_itself() {
     let http = CATALOGUE.get(".http").expect("a spec");
-    assert_eq!(http.summary(), json!({
-        "id": ".http",
-        "name": "HTTP",
-        "description": http.description,
-        "enabled": true,
-        "supported_feature_ids": ["workflows", "agentBuilder"],
-        "auth_types": ["none", "bearer", "basic", "api_key_header", "oauth_client_credentials", "oauth_authorization_code"],
-        "is_technical_preview": false,
-    }));
+    assert_eq!(
+        http.summary(),
+        json!({
+            "id": ".http",
+            "name": "HTTP",
+            "description": http.description,
+            "enabled": true,
+            "supported_feature_ids": ["workflows", "agentBuilder"],
+            "auth_types": ["none", "bearer", "basic", "api_key_header", "oauth_client_credentials", "oauth_authorization_code"],
+            "is_technical_preview": false,
+        })
+    );
     let whole = http.describe();
     assert_eq!(whole["config_schema"]["required"], json!(["baseUrl"]));
     assert_eq!(whole["auth_types"][5]["mode"], "per-user");
-    assert_eq!(whole["auth_types"][5]["schema"]["properties"]["useBasicAuth"]["default"], true);
+    assert_eq!(
+        whole["auth_types"][5]["schema"]["properties"]["useBasicAuth"]["default"],
+        true
+    );
     assert!(whole["auth_types"][5]["schema"]["properties"]["rotation"].is_object());
     let action = &whole["actions"][0];
-    assert_eq!((&action["name"], &action["tool"], &action["effect"]), (&json!("request"), &json!(true), &json!("write")));
+    assert_eq!(
+        (&action["name"], &action["tool"], &action["effect"]),
+        (&json!("request"), &json!(true), &json!("write"))
+    );
     assert_eq!(action["input_schema"]["required"], json!(["path"]));
     assert_eq!(action["input_schema"]["additionalProperties"], false);
     for spec in CATALOGUE.iter() {

@@ -131,6 +131,19 @@ fn e05_typed_urls_are_plain() {
 }
 
 #[test]
+fn a_template_knows_its_own() {
+    let knows = |template: &str, url: &str| UrlTemplate::parse(template).expect("a template").could_make(url);
+    let tenant = "https://login.x.com/{tenant}/v2/token";
+    assert!(knows(tenant, "https://login.x.com/contoso/v2/token"));
+    assert!(knows("{base}/token", "https://a.b/c/token"));
+    assert!(knows("https://{sub}.x.com/o/{id}", "https://acme.x.com/o/7"));
+    assert!(!knows(tenant, "https://login.x.com/contoso/v1/token"));
+    assert!(!knows(tenant, "https://evil.com/contoso/v2/token"));
+    assert!(!knows(tenant, "https://login.x.com/contoso/v2/token/more"));
+    assert!(!knows(tenant, "http://login.x.com/contoso/v2/token"));
+}
+
+#[test]
 fn broken_templates_are_refused() {
     for template in [
         "http://x.y",
