@@ -604,6 +604,13 @@ fn check_oauth(connector: &Connector) -> Result<()> {
             valetkey_oauth::check_endpoint(url).map_err(|e| validation(format!("secrets.{name}: {e}")))?;
         }
     }
+    // RFC 6749 section 3.3.
+    let is_scope = |s: &String| s.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
+    if !setup.scopes.iter().all(is_scope) {
+        return Err(validation(
+            "secrets.scope: must be scopes separated by spaces, without quotes and backslashes",
+        ));
+    }
     if let Some(resource) = &setup.resource {
         Url::parse(resource)
             .ok()
@@ -613,7 +620,6 @@ fn check_oauth(connector: &Connector) -> Result<()> {
     Ok(())
 }
 
-/// The id of a connector type from a path, with or without its dot.
 impl Engine {
     /// One connector type, described in full.
     pub fn connector_type(&self, caller: &Caller, type_id: &str) -> Result<Value> {

@@ -274,7 +274,7 @@ impl Engine {
             connector_type: connector.spec.name.clone(),
             user: flow.key.owner.user().cloned(),
             scopes: payload.scopes.clone(),
-            provider_host: authorization_url.host_str().unwrap_or_default().to_owned(),
+            provider_host: host_and_port(&authorization_url),
             authorization_url,
             confirm: payload.confirm,
             cookie_name: name,
@@ -409,6 +409,13 @@ impl Engine {
         })?;
         Ok(url)
     }
+}
+
+/// The host as a person sees it in the address bar: with its port, unless that is the scheme's own.
+fn host_and_port(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port()
+        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// A return URL may have a fragment, unlike an endpoint.

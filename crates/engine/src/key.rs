@@ -243,6 +243,9 @@ impl Engine {
             }
         }
         if !self.store.list_keys().await?.is_empty() {
+            if given {
+                tracing::warn!("bootstrap_api_key is ignored: this store has keys already, and it is not one of them");
+            }
             return Ok(None);
         }
         let now = self.clock.now();

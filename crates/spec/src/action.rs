@@ -68,7 +68,8 @@ impl Action {
         self.quick
     }
 
-    /// Starts one execution with an input that [`Action::check_input`] gave. Randomness is for the jitter of waits only.
+    /// Starts one execution with an input that [`Action::check_input`] gave. Randomness is for the jitter of waits and
+    /// the boundaries of multipart forms.
     pub fn start(&self, spec: &Spec, ctx: &CallContext<'_>, input: Value, rng: &dyn Rng) -> Run {
         let random = !self.quick || spec.shared.rate_limit.retries > 0;
         Run::new(&spec.shared, &self.program, ctx, input, random.then_some(rng))

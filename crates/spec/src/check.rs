@@ -35,7 +35,8 @@ pub fn check_spec(path: &Path) -> Result<Checked, SpecError> {
     let mut tests = 0;
     if file.is_file() {
         let name = file.display().to_string();
-        let (cases, lines) = yaml::read::<Vec<Case>>(&name, &text(&file)?)?;
+        let text = text(&file)?;
+        let cases = yaml::read::<Vec<Case>>(&name, &text)?;
         for (i, case) in cases.iter().enumerate() {
             play::play(&spec, case).map_err(|fault| {
                 let dot = if fault.field.is_empty() { "" } else { "." };
@@ -44,7 +45,7 @@ pub fn check_spec(path: &Path) -> Result<Checked, SpecError> {
                 let field = format!("{}{colon}{}", case.name, fault.field);
                 SpecError {
                     field,
-                    ..lines.locate(&name, place)
+                    ..yaml::locate(&name, &text, place)
                 }
             })?;
             if case.ran() {

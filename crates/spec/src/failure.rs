@@ -10,7 +10,8 @@ use crate::file;
 /// The longest text that is taken from a provider's error.
 const MAX_TEXT: usize = 500;
 
-/// Where errors have their text where a spec says nothing: what the usual formats use (RFC 9457, OAuth, Google, GitHub).
+/// Where errors have their text where a spec says nothing: what the usual formats use (RFC 9457, OAuth, Google,
+/// GitHub).
 const USUAL_MESSAGES: [&str; 7] = [
     "error.message",
     "error_description",

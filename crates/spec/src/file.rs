@@ -25,7 +25,8 @@ pub(crate) struct SpecFile {
     pub(crate) id: ConnectorTypeId,
     /// What people call it.
     pub(crate) name: String,
-    /// The version of this definition; raise it when anything changes. Each connection remembers the one it was made with.
+    /// The version of this definition; raise it when anything changes. Each connection remembers the one it was made
+    /// with.
     pub(crate) version: i64,
     /// What it is for, in a sentence or two.
     pub(crate) description: String,
@@ -163,8 +164,8 @@ pub(crate) struct Signal {
     pub(crate) equals: Value,
 }
 
-/// What to do when the API says that there were too many requests: wait as long as `Retry-After` says, or 1 s, 2 s, 4 s …,
-/// each with up to 250 ms of jitter.
+/// What to do when the API says that there were too many requests: wait as long as `Retry-After` says, or 1 s, 2 s, 4 s
+/// …, each with up to 250 ms of jitter.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RateLimit {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use url::{Host, Url};
 
-/// A host that a credential may go to: scheme, host and port. The host may start with `*.`, which stands for exactly one
-/// label.
+/// A host that a credential may go to: scheme, host and port. The host may start with `*.`, which stands for exactly
+/// one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostRule {
     scheme: String,
@@ -15,8 +15,8 @@ pub struct HostRule {
 }
 
 impl HostRule {
-    /// Reads `api.example.com`, `*.example.com`, `api.example.com:8443` or `https://api.example.com`; https unless it says
-    /// otherwise. The error says the rule, not the text.
+    /// Reads `api.example.com`, `*.example.com`, `api.example.com:8443` or `https://api.example.com`; https unless it
+    /// says otherwise. The error says the rule, not the text.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const RULE: &str = "must be a host such as api.example.com or *.example.com, with a scheme or port if need be";
         let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));

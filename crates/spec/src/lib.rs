@@ -1,17 +1,17 @@
 //! Connector specs: read, checked, embedded; actions rendered to requests and answers read back.
 //!
-//! A spec is a YAML file that describes a connector type; `docs/specs.md` is the guide to the format. This crate does no
-//! I/O but to read specs, has no clock, and sees no credential but in [`AuthType::inject`]. To run an action:
+//! A spec is a YAML file that describes a connector type; `docs/specs.md` is the guide to the format. This crate does
+//! no I/O but to read specs, has no clock, and sees no credential but in [`AuthType::inject`]. To run an action:
 //!
 //! 1. [`Catalogue::load`] the specs once. A spec that cannot work is refused there, with file, line and field.
-//! 2. When a connector is made, [`Spec::check_config`] and [`AuthType::check_secrets`] complete what somebody filled in;
-//!    [`AuthType::oauth`] says how its OAuth client works, [`Spec::allowed_hosts`] where its credential may go.
+//! 2. When a connector is made, [`Spec::check_config`] and [`AuthType::check_secrets`] complete what somebody filled
+//!    in; [`AuthType::oauth`] says how its OAuth client works, [`Spec::allowed_hosts`] where its credential may go.
 //! 3. [`Action::check_input`], then [`Action::start`]. Drive the [`Run`]: send what [`Step::Send`] holds, after
 //!    [`AuthType::inject`] if [`Call::attach_credential`] says so, and hand the answer to [`Run::next`].
 //! 4. If [`Spec::rejects_token`] says so of an answer, renew the token and send the same [`Call`] again, once.
 //!
-//! An action that is not [quick](Action::is_quick) evaluates jq, which has no bound on steps: drive it where blocking is
-//! allowed, with a deadline.
+//! An action that is not [quick](Action::is_quick) evaluates jq, which has no bound on steps: drive it where blocking
+//! is allowed, with a deadline.
 //!
 //! ```
 //! use serde_json::{Map, json};

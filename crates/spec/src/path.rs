@@ -94,8 +94,8 @@ fn is_encoded(text: &str) -> bool {
     text.split('%').skip(1).all(is_hex)
 }
 
-/// A path with variables: `/pages/{pageId}` (RFC 6570 level 1) and `/root:{/path*}:/children`, where the value is a path
-/// itself and each of its segments is encoded (level 4).
+/// A path with variables: `/pages/{pageId}` (RFC 6570 level 1) and `/root:{/path*}:/children`, where the value is a
+/// path itself and each of its segments is encoded (level 4).
 #[derive(Clone, Debug)]
 pub(crate) struct PathTemplate(Vec<Part>);
 

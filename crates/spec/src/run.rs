@@ -3,6 +3,8 @@
 //! [`Run::next`] is called with `None` first, then with the answer to each [`Step::Send`], and with `None` after each
 //! [`Step::Wait`]. A request that brought no answer ends the run from outside: drop it.
 
+mod step;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,35 +17,13 @@ use crate::expr::{Env, Expr};
 use crate::failure::{Failure, Verdict};
 use crate::pace::Pace;
 use crate::program::{Program, Repeat, Source, Step as ProgramStep};
-use crate::request::{Call, Maker};
+use crate::request::Maker;
 use crate::shared::Shared;
+
+pub use step::{CallContext, Step};
 
 /// No action sends more pages, whatever its spec and its caller say.
 const MAX_PAGES: u64 = 1000;
-
-/// For whom an action runs.
-#[derive(Clone, Copy, Debug)]
-pub struct CallContext<'a> {
-    /// The connector's config, checked.
-    pub config: &'a Map<String, Value>,
-    /// The id of the connector's auth type.
-    pub auth_type: &'a str,
-    /// What the connection keeps of its token response.
-    pub metadata: &'a Map<String, Value>,
-}
-
-/// What to do next.
-#[derive(Debug)]
-pub enum Step {
-    /// Send the request, then call [`Run::next`] with the answer.
-    Send(Call),
-    /// Wait so long, then call [`Run::next`] with `None`.
-    Wait(Duration),
-    /// The action is done; this is its result.
-    Done(Value),
-    /// The action failed.
-    Failed(Failure),
-}
 
 /// One execution of an action.
 pub struct Run {

@@ -55,8 +55,8 @@ pub struct Spec {
 impl Spec {
     /// Reads a spec; `file` is what errors call it.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let (spec, lines) = yaml::read::<SpecFile>(file, text)?;
-        build::build(spec).map_err(|fault| lines.locate(file, fault))
+        let spec = yaml::read::<SpecFile>(file, text)?;
+        build::build(spec).map_err(|fault| yaml::locate(file, text, fault))
     }
 
     /// Fills in defaults and checks a connector's config; errors name fields as `config.baseUrl`.

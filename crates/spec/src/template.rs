@@ -1,7 +1,8 @@
-//! URLs and hosts with placeholders. `{tenantId}` is a field of the connector's config, `{metadata.instance_url}` is kept
-//! from the connection's token response. Templates are in spec files only; what a caller sends is never one (E14).
+//! URLs and hosts with placeholders. `{tenantId}` is a field of the connector's config, `{metadata.instance_url}` is
+//! kept from the connection's token response. Templates are in spec files only; what a caller sends is never one (E14).
 
 mod host;
+mod typed;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -11,6 +12,7 @@ use crate::error::FieldError;
 use crate::path;
 
 pub(crate) use host::HostTemplate;
+pub(crate) use typed::{base_url, endpoint};
 
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -233,30 +235,6 @@ impl UrlTemplate {
         };
         path::join_path(&base, &rest).map_err(|e| refuse(name, &e.to_string()))
     }
-}
-
-/// A base URL as somebody types it: http or https, without user information (E04), query and fragment.
-pub(crate) fn base_url(text: &str) -> Result<Url, &'static str> {
-    const RULE: &str = "must be an absolute http or https URL without user information, query and fragment";
-    let url = endpoint(text).map_err(|_| RULE)?;
-    if url.query().is_none() { Ok(url) } else { Err(RULE) }
-}
-
-/// The URL of an endpoint as somebody types it: http or https, without user information and fragment.
-pub(crate) fn endpoint(text: &str) -> Result<Url, &'static str> {
-    const RULE: &str = "must be an absolute http or https URL without user information and fragment";
-    let clean = text
-        .bytes()
-        .all(|b| b.is_ascii_graphic() && !b"\\{}<>\"^`|".contains(&b));
-    let (_, rest) = text
-        .split_once("://")
-        .filter(|(scheme, _)| matches!(*scheme, "http" | "https"))
-        .ok_or(RULE)?;
-    let url = Url::parse(text).map_err(|_| RULE)?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let plain = !authority.is_empty() && !authority.contains(['@', '%']) && !authority.ends_with(':');
-    let plain = plain && url.fragment().is_none();
-    if clean && plain { Ok(url) } else { Err(RULE) }
 }
 
 #[cfg(test)]

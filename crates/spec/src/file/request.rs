@@ -54,8 +54,8 @@ pub(crate) struct Request {
     /// The method; GET where it is left out.
     #[serde(default)]
     pub(crate) method: Option<String>,
-    /// The path below the base URL: `/pages/{pageId}`, `/root:{/path*}:/children`. Variables are fields of the input, or
-    /// variables; what they insert is percent-encoded and never leaves its segment.
+    /// The path below the base URL: `/pages/{pageId}`, `/root:{/path*}:/children`. Variables are fields of the input,
+    /// or variables; what they insert is percent-encoded and never leaves its segment.
     #[serde(default)]
     pub(crate) path: Option<String>,
     /// What the path is relative to, if not the spec's `base_url`. Its host must be one of the spec's.

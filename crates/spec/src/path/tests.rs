@@ -163,7 +163,8 @@ proptest! {
             prop_assert_eq!(url.path(), format!("/v1/tenants/7{whole}"));
             let mut decoded = url.path().to_owned();
             for _ in 0..3 {
-                let again = Url::parse(&format!("https://api.example{}", decoded.replace(['?', '#'], "_"))).expect("a URL");
+                let plain = decoded.replace(['?', '#'], "_");
+                let again = Url::parse(&format!("https://api.example{plain}")).expect("a URL");
                 prop_assert!(again.path().starts_with("/v1/tenants/7"), "{}", decoded);
                 decoded = percent_decode_str(&decoded).decode_utf8_lossy().into_owned();
             }

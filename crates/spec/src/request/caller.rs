@@ -7,7 +7,8 @@ use valetkey_core::ErrorCode;
 use super::body::{Content, bytes};
 use crate::failure::Failure;
 
-/// Headers that are the transport's, the credential's, or about who asks: never the caller's (E19, RFC 9110 section 7.6.1).
+/// Headers that are the transport's, the credential's, or about who asks: never the caller's (E19, RFC 9110 section
+/// 7.6.1).
 const RESERVED: &[&str] = &[
     "accept-encoding",
     "authorization",

@@ -225,7 +225,8 @@ fn bodies_come_in_all_forms() {
 
 #[test]
 fn a_multipart_form_cannot_be_broken_out_of() {
-    let parts = r#"'[{name: "file", filename: .id, type: "text/plain", content: "hi"}, {name: "x", content: {base64: "aGk="}}]'"#;
+    let parts = r#"'[{name: "file", filename: .id, type: "text/plain", content: "hi"},
+        {name: "x", content: {base64: "aGk="}}]'"#;
     let (content_type, text) = body(
         &format!("request: {{method: POST, path: /x, multipart: {parts}}}"),
         &json!({"id": "a\"\r\nX: y"}),
@@ -237,7 +238,8 @@ fn a_multipart_form_cannot_be_broken_out_of() {
     assert_eq!(
         text,
         format!(
-            "--{boundary}\r\n{disposition}\"file\"; filename=\"a%22%0D%0AX: y\"\r\nContent-Type: text/plain\r\n\r\nhi\r\n\
+            "--{boundary}\r\n{disposition}\"file\"; filename=\"a%22%0D%0AX: y\"\r\n\
+         Content-Type: text/plain\r\n\r\nhi\r\n\
          --{boundary}\r\n{disposition}\"x\"\r\n\r\nhi\r\n--{boundary}--\r\n"
         )
     );

@@ -35,9 +35,13 @@ pub(super) fn build(file: SpecFile) -> Result<Spec, Fault> {
     let hosts = hosts.collect::<Result<Vec<_>, Fault>>()?;
 
     let profile = file.oauth.unwrap_or_default();
-    profile
-        .check()
-        .map_err(|e| Fault::new(format!("oauth.{}", e.field()), e))?;
+    profile.check().map_err(|error| {
+        let text = error.to_string();
+        let problem = text
+            .strip_prefix(error.field())
+            .and_then(|rest| rest.strip_prefix(": "));
+        Fault::new(format!("oauth.{}", error.field()), problem.unwrap_or(&text))
+    })?;
     let auth = file
         .auth
         .into_iter()

@@ -20,125 +20,135 @@ fn refusal(text: &str) -> String {
         .to_string()
 }
 
+fn assert_refused(text: &str, expected: &str) {
+    let refused = refusal(text);
+    assert!(refused.starts_with(expected), "{refused}\nis not\n{expected}");
+}
+
+/// A bad action is refused with file, line and field.
+#[test]
+fn faults_of_actions_are_told_with_their_place() {
+    for (rest, expected) in [
+        ("    requst: {path: /}\n", "12: actions.a.requst: unknown field"),
+        ("", "9: actions.a: needs either request or requests"),
+        (
+            "    request: {path: /}\n    output: .a[\n",
+            "13: actions.a.output: is not a jq expression",
+        ),
+        (
+            "    request: {path: /}\n    output: env.HOME\n",
+            "13: actions.a.output: env is not defined",
+        ),
+        (
+            "    input: {properties: {b: {type: strin}}}\n    request: {path: /}\n",
+            "12: actions.a.input.properties.b.type: ",
+        ),
+        (
+            "    request: {path: '/b/{id}'}\n",
+            "12: actions.a.request.path: {id} is neither a field of the input nor a variable",
+        ),
+        (
+            "    request: {path: /, method: CONNECT}\n",
+            "12: actions.a.request.method: must be GET, HEAD,",
+        ),
+        (
+            "    request: {path: /, url: .x}\n",
+            "12: actions.a.request: needs exactly one of path, url and passthrough",
+        ),
+        (
+            "    request: {path: /, body: {}, form: {}}\n",
+            "12: actions.a.request: has more than one of body, form, content and multipart",
+        ),
+        (
+            "    steps: [{request: {path: /}}]\n    request: {path: /}\n",
+            "12: actions.a.steps: stands alone",
+        ),
+        (
+            "    steps:\n      - request: {path: /}\n        repeat: {next: {}, max: 3}\n",
+            "14: actions.a.steps[0].repeat.next: names no variable",
+        ),
+        (
+            "    request: {path: /}\n    repeat: {next: {c: .c}, max: 0}\n",
+            "13: actions.a.repeat.max: must be a number from 1 on",
+        ),
+        (
+            "    request: {path: /, headers: {Host: x}}\n",
+            "12: actions.a.request.headers.Host: is not a header that can be sent",
+        ),
+        ("    request: {path: /}\n    request: {path: /}\n", "13: "),
+    ] {
+        let text = format!("{HEAD}{REST}base_url: https://api.example\n{ACTION}{rest}");
+        assert_refused(&text, &format!("x.yaml:{expected}"));
+    }
+}
+
 /// A bad spec is refused with file, line and field.
 #[test]
 fn faults_are_told_with_their_place() {
-    let base = "base_url: https://api.example\n";
-    let request = "    request: {path: /}\n";
-    for (text, expected) in [
+    let action = format!("{ACTION}    request: {{path: /}}\n");
+    for (rest, expected) in [
+        ("", "6: test.request: needs a base_url, here or in the spec"),
+        ("base_url: http://x.y\n", "7: base_url: must start with https://"),
         (
-            format!("{HEAD}{REST}{base}{ACTION}    requst: {{path: /}}\n"),
-            "x.yaml:12: actions.a.requst: unknown field",
+            "base_url: 'https://{sub}.x.y'\n",
+            "7: base_url: {sub} is not a field of the config",
+        ),
+        ("base_url: https://x.y\nhosts: ['*']\n", "8: hosts[0]: must be a host"),
+        (
+            "base_url: https://x.y\nfunctions: 'def x: y;'\n",
+            "8: functions: y is not defined",
         ),
         (
-            format!("{HEAD}{REST}{base}{ACTION}"),
-            "x.yaml:9: actions.a: needs either request or requests",
+            "base_url: https://x.y\noauth: {authorize: {pkce: false}}\n",
+            "8: oauth.authorize.pkce_off_reason: must say why",
         ),
         (
-            format!("{HEAD}{REST}{base}{ACTION}{request}    output: .a[\n"),
-            "x.yaml:13: actions.a.output: is not a jq expression",
+            "base_url: https://x.y\noauth: {rotate: none}\n",
+            "8: oauth.rotate: unknown field",
         ),
         (
-            format!("{HEAD}{REST}{base}{ACTION}{request}    output: env.HOME\n"),
-            "x.yaml:13: actions.a.output: env is not defined",
+            "base_url: https://x.y\nconfig: {type: array}\n",
+            "8: config: must have the type object",
         ),
         (
-            format!("{HEAD}{REST}{base}{ACTION}    input: {{properties: {{b: {{type: strin}}}}}}\n{request}"),
-            "x.yaml:12: actions.a.input.properties.b.type: ",
+            "base_url: https://x.y\ndocs_url: x.y\n",
+            "8: docs_url: is not an absolute URL",
         ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}    request: {{path: '/b/{{id}}'}}\n"),
-            "x.yaml:12: actions.a.request.path: {id} is neither a field of the input nor a variable",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}    request: {{path: /, method: CONNECT}}\n"),
-            "x.yaml:12: actions.a.request.method: must be GET, HEAD,",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}    request: {{path: /, url: .x}}\n"),
-            "x.yaml:12: actions.a.request: needs exactly one of path, url and passthrough",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}    request: {{path: /, body: {{}}, form: {{}}}}\n"),
-            "x.yaml:12: actions.a.request: has more than one of body, form, content and multipart",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}    steps: [{{request: {{path: /}}}}]\n{request}"),
-            "x.yaml:12: actions.a.steps: stands alone",
-        ),
-        (
-            format!(
-                "{HEAD}{REST}{base}{ACTION}    steps:\n      - request: {{path: /}}\n        repeat: {{next: {{}}, max: 3}}\n"
-            ),
-            "x.yaml:14: actions.a.steps[0].repeat.next: names no variable",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}{request}    repeat: {{next: {{c: .c}}, max: 0}}\n"),
-            "x.yaml:13: actions.a.repeat.max: must be a number from 1 on",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{ACTION}    request: {{path: /, headers: {{Host: x}}}}\n"),
-            "x.yaml:12: actions.a.request.headers.Host: is not a header that can be sent",
-        ),
-        (
-            format!("{HEAD}{REST}{ACTION}{request}"),
-            "x.yaml:6: test.request: needs a base_url, here or in the spec",
-        ),
-        (
-            format!("{HEAD}{REST}base_url: http://x.y\n{ACTION}{request}"),
-            "x.yaml:7: base_url: must start with https://",
-        ),
-        (
-            format!("{HEAD}{REST}base_url: 'https://{{sub}}.x.y'\n{ACTION}{request}"),
-            "x.yaml:7: base_url: {sub} is not a field of the config",
-        ),
-        (
-            format!("{HEAD}{REST}{base}hosts: ['*']\n{ACTION}{request}"),
-            "x.yaml:8: hosts[0]: must be a host",
-        ),
-        (
-            format!("{HEAD}{REST}{base}functions: 'def x: y;'\n{ACTION}{request}"),
-            "x.yaml:8: functions: y is not defined",
-        ),
-        (
-            format!("{HEAD}{REST}{base}oauth: {{authorize: {{pkce: false}}}}\n{ACTION}{request}"),
-            "x.yaml:8: oauth.authorize.pkce_off_reason: ",
-        ),
-        (
-            format!("{HEAD}{REST}{base}oauth: {{rotate: none}}\n{ACTION}{request}"),
-            "x.yaml:8: oauth.rotate: unknown field",
-        ),
-        (
-            format!("{HEAD}{REST}{base}config: {{type: array}}\n{ACTION}{request}"),
-            "x.yaml:8: config: must have the type object",
-        ),
-        (
-            format!("{HEAD}{REST}{base}actions: {{}}\n"),
-            "x.yaml:8: actions: names no action",
-        ),
-        (
-            format!("{HEAD}{REST}{base}actions: {{'a b': {{description: x, effect: read, request: {{path: /}}}}}}\n"),
-            "x.yaml:8: actions.a b: ",
-        ),
-        (
-            format!("{HEAD}{REST}{base}{}{request}", ACTION.replace("read", "reads")),
-            "x.yaml:11: actions.a.effect: ",
-        ),
-        (
-            format!(
-                "{}{REST}{base}{ACTION}{request}",
-                HEAD.replace("version: 1", "version: 0")
-            ),
-            "x.yaml:3: version: starts at 1",
-        ),
-        (
-            format!("{}{REST}{base}{ACTION}{request}", HEAD.replace(".x", "x")),
-            "x.yaml:1: id: ",
-        ),
-        (format!("{HEAD}{REST}{base}{ACTION}{request}{request}"), "x.yaml:13: "),
     ] {
-        let refused = refusal(&text);
-        assert!(refused.starts_with(expected), "{refused}\nis not\n{expected}");
+        assert_refused(&format!("{HEAD}{REST}{rest}{action}"), &format!("x.yaml:{expected}"));
+    }
+    let whole = format!("{HEAD}{REST}base_url: https://x.y\n{action}");
+    for (from, to, expected) in [
+        ("effect: read", "effect: reads", "11: actions.a.effect: "),
+        ("version: 1", "version: 0", "3: version: starts at 1"),
+        ("id: .x", "id: x", "1: id: "),
+        ("name: X", "name: ' '", "2: name: is empty"),
+        ("  a:", "  a b:", "9: actions.a b: is not a name"),
+        ("[{type: none}]", "[]", "5: auth: names no auth type"),
+    ] {
+        assert_refused(&whole.replacen(from, to, 1), &format!("x.yaml:{expected}"));
+    }
+    let none = format!("{HEAD}{REST}base_url: https://x.y\nactions: {{}}\n");
+    assert_refused(&none, "x.yaml:8: actions: names no action");
+}
+
+/// Whatever a file loses, it is read or refused: nothing panics.
+#[test]
+fn broken_files_are_refused_quietly() {
+    let whole = include_str!("../../../../connectors/notion/spec.yaml");
+    let lines: Vec<_> = whole.lines().collect();
+    for cut in 0..lines.len() {
+        let rest: Vec<_> = lines
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| *i != cut)
+            .map(|(_, line)| *line)
+            .collect();
+        if let Err(error) = Spec::parse("x.yaml", &rest.join("\n")) {
+            assert!(error.line.is_some(), "{error}");
+        }
+        // cut off at a line, a file may still be one
+        let _ = Spec::parse("x.yaml", &lines[..cut].join("\n"));
     }
 }
 
@@ -148,10 +158,10 @@ fn spec(rest: &str) -> Spec {
 
 #[test]
 fn configs_are_checked_and_completed() {
-    let spec = spec(&format!(
-        "config:\n  required: [sub]\n  properties:\n    sub: {{type: string}}\n    region: {{enum: [eu, us], default: eu}}\n\
-         base_url: 'https://{{sub}}.example.com/{{region}}'\nhosts: ['files.example.com']\n{REST}{ACTION}    request: {{path: /}}\n"
-    ));
+    let config = "config:\n  required: [sub]\n  properties:\n    sub: {type: string}\n    \
+                  region: {enum: [eu, us], default: eu}\n";
+    let hosts = "base_url: 'https://{sub}.example.com/{region}'\nhosts: ['files.example.com']\n";
+    let spec = spec(&format!("{config}{hosts}{REST}{ACTION}    request: {{path: /}}\n"));
     let check = |config: Value| spec.check_config(config.as_object().expect("an object"));
     let config = check(json!({"sub": "acme"})).expect("fine");
     assert_eq!(Value::Object(config.clone()), json!({"sub": "acme", "region": "eu"}));
@@ -313,7 +323,7 @@ fn a_type_describes_itself() {
             "description": http.description,
             "enabled": true,
             "supported_feature_ids": ["workflows", "agentBuilder"],
-            "auth_types": ["none", "bearer", "basic", "api_key_header", "oauth_client_credentials", "oauth_authorization_code"],
+            "auth_types": AuthKind::ALL.map(AuthKind::as_str),
             "is_technical_preview": false,
         })
     );

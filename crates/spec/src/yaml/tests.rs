@@ -1,4 +1,7 @@
+use serde::Deserialize;
+
 use super::*;
+use crate::error::Fault;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,12 +30,14 @@ fn faults_name_file_line_and_field() {
         refusal("a:\n  - x: 1\n    y: 2\n"),
         "f.yaml:3: a[0].y: unknown field `y`, expected one of x"
     );
-    let (doc, lines) = read::<Doc>("f.yaml", "b: true\na:\n  - x: 1\n  -\n    x: 2\n").expect("fine");
+    let text = "b: true\na:\n  - x: 1\n  -\n    x: 2\n";
+    let doc = read::<Doc>("f.yaml", text).expect("fine");
     assert_eq!((doc.b, doc.a.len()), (Some(true), 2));
-    assert_eq!(lines.line("a"), Some(2));
-    assert_eq!(lines.line("a[1].x"), Some(5));
-    assert_eq!(lines.line("a[1].nothing.here"), Some(5));
-    assert_eq!(lines.line("c"), None);
+    let line = |field: &str| locate("f.yaml", text, Fault::new(field, "is odd")).line;
+    assert_eq!(line("a"), Some(2));
+    assert_eq!(line("a[1].x"), Some(5));
+    assert_eq!(line("a[1].nothing.here"), Some(5));
+    assert_eq!(line("c"), None);
 }
 
 /// D27, for specs.

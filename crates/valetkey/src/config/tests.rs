@@ -101,16 +101,16 @@ fn a_file_that_is_no_toml_does_not_show_its_lines() {
 #[test]
 fn the_example_file_holds_every_setting_and_is_valid() {
     let example = example();
-    let uncommented: String = example
-        .lines()
-        .map(|l| {
-            l.strip_prefix("# ")
-                .filter(|l| l.contains(" = ") && !l.ends_with("= \"\""))
-                .unwrap_or(l)
-        })
-        .filter(|l| !l.starts_with('#'))
-        .map(|l| format!("{l}\n"))
-        .collect();
+    let lines = example.lines().map(|line| {
+        let setting = line
+            .strip_prefix("# ")
+            .filter(|l| l.contains(" = ") && !l.ends_with("= \"\""));
+        setting.unwrap_or(line)
+    });
+    let uncommented = lines
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n");
     from_file(&uncommented).expect("the example is valid");
     assert!(SETTINGS.iter().all(|s| example.contains(&s.variable())));
 }

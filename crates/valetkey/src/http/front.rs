@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use tower::ServiceExt as _;
 use valetkey_core::{ErrorCode, Rng, SpaceId};
-use valetkey_engine::{Caller, Engine};
+use valetkey_engine::{Caller, Engine, Error};
 
 use super::error::{ApiError, Pending, write_body};
 
@@ -132,42 +132,18 @@ impl Front {
         let pending = response.extensions_mut().remove::<Pending>();
         let status = response.status();
         self.metrics.count(status);
-        let place = masked_path(path);
-        let status = status.as_u16();
-        match pending {
-            Some(Pending(error)) => {
-                let cause = error.cause.as_deref().unwrap_or_default();
-                let code = error.code.as_str();
-                if status >= 500 {
-                    tracing::error!(
-                        request.id = request_id,
-                        http.method = method,
-                        http.path = place,
-                        http.status = status,
-                        code,
-                        cause,
-                        "request"
-                    );
-                } else {
-                    tracing::info!(
-                        request.id = request_id,
-                        http.method = method,
-                        http.path = place,
-                        http.status = status,
-                        code,
-                        cause,
-                        "request"
-                    );
-                }
-                write_body(response, &error, request_id);
-            }
-            None => tracing::debug!(
+        if let Some(Pending(error)) = &pending {
+            log_refusal(error, status.as_u16(), request_id, method, masked_path(path));
+            write_body(response, error, request_id);
+        } else {
+            let (status, path) = (status.as_u16(), masked_path(path));
+            tracing::debug!(
                 request.id = request_id,
                 http.method = method,
-                http.path = place,
+                http.path = path,
                 http.status = status,
                 "request"
-            ),
+            );
         }
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_str(request_id) {
@@ -244,10 +220,39 @@ fn split_space(uri: &Uri) -> Result<(SpaceId, Option<Uri>), ApiError> {
     Ok((space, Some(routed)))
 }
 
+/// The line of a refused request, with the cause that its answer does not have.
+fn log_refusal(error: &Error, status: u16, request_id: &str, method: &str, path: &str) {
+    let cause = error.cause.as_deref().unwrap_or_default();
+    let code = error.code.as_str();
+    if status >= 500 {
+        tracing::error!(
+            request.id = request_id,
+            http.method = method,
+            http.path = path,
+            http.status = status,
+            code,
+            cause,
+            "request"
+        );
+    } else {
+        tracing::info!(
+            request.id = request_id,
+            http.method = method,
+            http.path = path,
+            http.status = status,
+            code,
+            cause,
+            "request"
+        );
+    }
+}
+
 /// A path as it may be logged: without what only its owner should know.
 fn masked_path(path: &str) -> &str {
     if path.starts_with("/connect/") {
         "/connect/…"
+    } else if path.contains("vk_") {
+        "(a path with an API key in it)"
     } else {
         path
     }
@@ -276,6 +281,11 @@ mod tests {
         assert_eq!(rest.expect("a rest").path(), "/api/actions/connectors");
         let (_, rest) = split("/internal/actions/connectors").expect("the default");
         assert_eq!(rest.expect("a rest").path(), "/api/actions/connectors");
+        assert_eq!(
+            masked_path("/api/actions/connector/vk_secret"),
+            "(a path with an API key in it)"
+        );
+        assert_eq!(masked_path("/connect/ticket"), "/connect/…");
         assert!(split("/s/TEAM/api/x").is_err());
         assert!(split("/s//api/x").is_err());
     }

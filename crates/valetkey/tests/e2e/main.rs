@@ -1,8 +1,29 @@
-//! The main job and what must never happen, shown on the real binary with real SQLite.
+//! The main job and what must never happen, shown on the real binary on a real store.
 //!
 //! Tests are named after the case that they show. Each has a process, a data directory and providers of its own.
 
 mod support;
 
-#[cfg(test)]
-mod kit;
+mod accounts;
+mod answer_fields;
+mod answers;
+mod api_access;
+mod api_bodies;
+mod api_fields;
+mod api_keys;
+mod api_spaces;
+mod audit;
+mod catalogue;
+mod flow_binding;
+mod flow_callback;
+mod flow_discovery;
+mod flow_limits;
+mod flow_request;
+mod flow_start;
+mod oidc;
+mod pages;
+mod refresh;
+mod refresh_end;
+mod restart;
+mod return_url;
+mod secrets;

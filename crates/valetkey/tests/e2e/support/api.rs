@@ -96,7 +96,7 @@ impl Api {
     /// A new key with these privileges and whatever `more` says, as a client.
     pub(crate) async fn make_key(&self, privileges: &[&str], more: Value) -> Self {
         let mut body = json!({"name": "a key of a test", "privileges": privileges});
-        super::fake::patch(&mut body, &more);
+        super::patch(&mut body, &more);
         let made = self.post("/api/security/api_keys", &body).await.expect(200);
         self.with_key(made["key"].as_str().expect("a key"))
     }

@@ -13,6 +13,7 @@ use super::html;
 const MAX_STEPS: usize = 20;
 
 /// One browser, with the cookies of each host. As in real ones, ports share them.
+#[derive(Clone)]
 pub(crate) struct Browser {
     http: Client,
     pub(crate) cookies: BTreeMap<String, BTreeMap<String, String>>,
@@ -216,6 +217,16 @@ impl Page {
         body.get("data-code").filter(|code| !code.is_empty()).map(str::to_owned)
     }
 
+    /// The page without what differs from request to request.
+    pub(crate) fn comparable(&self) -> String {
+        let id = self.header("x-request-id");
+        if id.is_empty() {
+            self.body.clone()
+        } else {
+            self.body.replace(id, "")
+        }
+    }
+
     /// The cookies that the page sets, as sent.
     pub(crate) fn set_cookies(&self) -> Vec<&str> {
         self.headers
@@ -224,4 +235,29 @@ impl Page {
             .filter_map(|v| v.to_str().ok())
             .collect()
     }
+}
+
+/// The same URL with other query parameters: set to a value, or taken away.
+pub(crate) fn altered(url: &Url, changes: &[(&str, Option<&str>)]) -> Url {
+    let replaced = |name: &str| changes.iter().any(|(n, _)| *n == name);
+    let kept: Vec<_> = url
+        .query_pairs()
+        .into_owned()
+        .filter(|(name, _)| !replaced(name))
+        .collect();
+    let set = changes
+        .iter()
+        .filter_map(|(name, value)| Some(((*name).to_owned(), (*value)?.to_owned())));
+    let mut altered = url.clone();
+    altered
+        .query_pairs_mut()
+        .clear()
+        .extend_pairs(kept.into_iter().chain(set));
+    altered
+}
+
+/// The value of a query parameter.
+pub(crate) fn param(url: &Url, name: &str) -> String {
+    let found = url.query_pairs().find(|(n, _)| n == name);
+    found.unwrap_or_else(|| panic!("no {name} in {url}")).1.into_owned()
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::raw::{Gate, Reply, Seen, Server};
-use super::secret;
+use super::{patch, secret};
 
 /// The client that connectors are set up with.
 pub(crate) const CLIENT_ID: &str = "client-of-the-tests";
@@ -56,7 +56,9 @@ struct State {
     lifetime: Option<u64>,
     issuer: Option<String>,
     metadata: Option<Reply>,
+    api: Option<Reply>,
     client_secret: String,
+    code_length: usize,
     codes: BTreeMap<String, Code>,
     access: BTreeMap<String, Access>,
     refresh: BTreeMap<String, (String, String)>,
@@ -82,15 +84,17 @@ impl Fake {
             lifetime: Some(3600),
             issuer: None,
             metadata: None,
+            api: None,
             secrets: vec![client_secret.clone()],
             client_secret,
+            code_length: 0,
             codes: BTreeMap::new(),
             access: BTreeMap::new(),
             refresh: BTreeMap::new(),
             revoked: Vec::new(),
         }));
         let shared = Arc::clone(&state);
-        let server = Server::start(move |seen| shared.lock().expect("a state").answer(seen)).await;
+        let server = Server::start(move |seen| shared.lock().expect("a state").answer(&seen)).await;
         Self {
             url: server.origin.clone(),
             state,
@@ -129,6 +133,11 @@ impl Fake {
         self.lock().issuer = Some(iss.into());
     }
 
+    /// Makes codes at least this long.
+    pub(crate) fn set_code_length(&self, length: usize) {
+        self.lock().code_length = length;
+    }
+
     /// What is found under `/.well-known/`.
     pub(crate) fn publish(&self, metadata: Reply) {
         self.lock().metadata = Some(metadata);
@@ -153,9 +162,29 @@ impl Fake {
         self.lock().access.values_mut().for_each(|access| access.live = false);
     }
 
+    /// The API answers this to everything; `None` makes it honest again.
+    pub(crate) fn answer_api(&self, reply: impl Into<Option<Reply>>) {
+        self.lock().api = reply.into();
+    }
+
     /// Forgets every grant: the next refresh is answered `invalid_grant`.
     pub(crate) fn forget_grants(&self) {
         self.lock().refresh.clear();
+    }
+
+    /// Waits until the newest access token has only a share of its lifetime left.
+    pub(crate) async fn wait_for_age(&self, share: f64) {
+        let (end, lifetime) = {
+            let state = self.lock();
+            let end = state
+                .access
+                .values()
+                .filter_map(|access| access.ends)
+                .max()
+                .expect("tokens that end");
+            (end, state.lifetime.expect("a lifetime"))
+        };
+        tokio::time::sleep_until(end - Duration::from_secs(lifetime).mul_f64(share)).await;
     }
 
     /// Waits until every access token made so far has ended.
@@ -211,12 +240,12 @@ impl Fake {
 }
 
 impl State {
-    fn answer(&mut self, seen: Seen) -> Reply {
+    fn answer(&mut self, seen: &Seen) -> Reply {
         self.seen.push(seen.clone());
         match seen.path.as_str() {
-            "/authorize" => self.authorize(&seen),
+            "/authorize" => self.authorize(seen),
             "/token" => {
-                let reply = self.token(&seen);
+                let reply = self.token(seen);
                 match &self.gate {
                     Some(gate) => reply.behind(gate),
                     None => reply,
@@ -232,7 +261,7 @@ impl State {
             path if path.starts_with("/.well-known/") => {
                 self.metadata.clone().unwrap_or_else(|| Reply::json(404, &json!({})))
             }
-            _ => self.api(&seen),
+            _ => self.api(seen),
         }
     }
 
@@ -243,7 +272,7 @@ impl State {
         if get("client_id") != CLIENT_ID || get("response_type") != "code" || get("code_challenge_method") != "S256" {
             return Reply::json(400, &json!({"error": "invalid_request"}));
         }
-        let code = self.remember(secret("code"));
+        let code = self.remember(format!("{:x<1$}", secret("code"), self.code_length));
         let made = Code {
             challenge: get("code_challenge"),
             redirect_uri: get("redirect_uri"),
@@ -328,6 +357,9 @@ impl State {
 
     /// The API: says who the token stands for and what was received.
     fn api(&self, seen: &Seen) -> Reply {
+        if let Some(reply) = &self.api {
+            return reply.clone();
+        }
         let token = seen
             .header("authorization")
             .and_then(|v| v.strip_prefix("Bearer "))
@@ -362,19 +394,5 @@ impl State {
     fn remember(&mut self, secret: String) -> String {
         self.secrets.push(secret.clone());
         secret
-    }
-}
-
-/// Puts the members of `changes` into `value`; `null` takes one away.
-pub(crate) fn patch(value: &mut Value, changes: &Value) {
-    let (Some(value), Some(changes)) = (value.as_object_mut(), changes.as_object()) else {
-        return;
-    };
-    for (name, change) in changes {
-        if change.is_null() {
-            value.remove(name);
-        } else {
-            value.insert(name.clone(), change.clone());
-        }
     }
 }

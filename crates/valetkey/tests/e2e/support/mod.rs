@@ -14,6 +14,7 @@ pub(crate) mod wait;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_lc_rs::digest;
+use serde_json::Value;
 use valetkey_core::encode::{base64, base64url};
 
 /// A text that nobody can guess and that a search finds.
@@ -36,4 +37,18 @@ pub(crate) fn basic(user: &str, password: &str) -> String {
 /// A PKCE challenge (RFC 7636 section 4.2).
 pub(crate) fn s256(verifier: &str) -> String {
     base64url(digest::digest(&digest::SHA256, verifier.as_bytes()).as_ref())
+}
+
+/// Puts the members of `changes` into `value`; `null` takes one away.
+pub(crate) fn patch(value: &mut Value, changes: &Value) {
+    let (Some(value), Some(changes)) = (value.as_object_mut(), changes.as_object()) else {
+        return;
+    };
+    for (name, change) in changes {
+        if change.is_null() {
+            value.remove(name);
+        } else {
+            value.insert(name.clone(), change.clone());
+        }
+    }
 }

@@ -11,6 +11,8 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use url::form_urlencoded::parse;
 
+use super::wait::within;
+
 /// A request, as it came in.
 #[derive(Clone)]
 pub(crate) struct Seen {
@@ -93,11 +95,14 @@ impl Reply {
     /// A well-formed answer.
     pub(crate) fn new(status: u16, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Self {
         let body = body.as_ref();
-        let mut head = format!("HTTP/1.1 {status} Fake\r\ncontent-length: {}\r\n", body.len());
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str("\r\n");
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| [name, ": ", value, "\r\n"].concat())
+            .collect();
+        let head = format!(
+            "HTTP/1.1 {status} Fake\r\ncontent-length: {}\r\n{headers}\r\n",
+            body.len()
+        );
         Self {
             bytes: [head.as_bytes(), body].concat(),
             gate: None,
@@ -255,4 +260,34 @@ async fn hear(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
 async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
     let read = stream.read_buf(buffer).await.ok()?;
     (read > 0).then_some(())
+}
+
+/// Sends bytes to a server as they are, and reads what comes back until it falls silent or hangs up.
+pub(crate) async fn exchange(origin: &str, bytes: &str) -> String {
+    let address = origin.strip_prefix("http://").expect("an http origin");
+    let mut stream = TcpStream::connect(address).await.expect("a server");
+    stream.write_all(bytes.as_bytes()).await.expect("a connection");
+    let mut answer = Vec::new();
+    let complete = |answer: &[u8]| {
+        let text = String::from_utf8_lossy(answer).to_lowercase();
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let length: usize = head
+            .split("content-length: ")
+            .nth(1)?
+            .lines()
+            .next()?
+            .trim()
+            .parse()
+            .ok()?;
+        (body.len() >= length).then_some(())
+    };
+    while complete(&answer).is_none() {
+        let read = within("an answer to raw bytes", stream.read_buf(&mut answer))
+            .await
+            .unwrap_or(0);
+        if read == 0 {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
 }

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::api::{Api, Started};
 use super::browser::{Browser, Page};
-use super::fake::{CLIENT_ID, Fake, patch};
+use super::fake::{CLIENT_ID, Fake};
+use super::patch;
 use super::valetkey::{Setup, Valetkey};
 
 /// valetkey and a scripted provider.
@@ -41,19 +42,6 @@ impl Stage {
     pub(crate) async fn per_user_with(setup: Setup) -> Self {
         let stage = Self::with(setup).await;
         stage.admin.create("api", &stage.connector()).await;
-        stage
-    }
-
-    /// A stage on which the connector `api` exists, with one connection for everybody.
-    pub(crate) async fn shared() -> Self {
-        let stage = Self::new().await;
-        stage
-            .admin
-            .create(
-                "api",
-                &stage.connector_with(&json!({"auth_mode": "shared"}), &json!({})),
-            )
-            .await;
         stage
     }
 

@@ -90,11 +90,15 @@ impl Setup {
     /// Starts what must refuse to start, and returns what it said.
     pub(crate) async fn start_in_vain(&self) -> String {
         let mut process = Process::spawn(self);
-        let status = within("the refusal to start", process.child.wait())
-            .await
-            .expect("an exit status");
-        assert!(!status.success(), "it ended well:\n{}", process.output());
-        process.drain().await
+        let status = until("the refusal to start", async || {
+            let output = process.output();
+            assert!(!output.contains("listening on "), "it started:\n{output}");
+            process.ended()
+        })
+        .await;
+        let output = process.drain().await;
+        assert!(!status.success(), "it ended well:\n{output}");
+        output
     }
 }
 
@@ -124,6 +128,12 @@ impl Valetkey {
         self.signal("TERM").await;
         let status = self.wait().await;
         assert!(status.success(), "ended with {status}:\n{}", self.output());
+    }
+
+    /// Stops, because lines may still be on their way, and returns all of the output.
+    pub(crate) async fn whole_output(&mut self) -> String {
+        self.stop().await;
+        self.output()
     }
 
     /// SIGKILL.

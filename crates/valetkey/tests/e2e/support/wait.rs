@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 /// How long anything may take that happens by itself.
@@ -24,4 +25,15 @@ pub(crate) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, work)
         .await
         .unwrap_or_else(|_| panic!("took too long: {what}"))
+}
+
+/// Runs all of them at the same time and returns what came of each.
+pub(crate) async fn together<T: Send + 'static>(
+    works: impl Iterator<Item: Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let mut tasks = JoinSet::new();
+    for work in works {
+        tasks.spawn(work);
+    }
+    within("the answers to parallel calls", tasks.join_all()).await
 }

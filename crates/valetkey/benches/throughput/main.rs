@@ -113,16 +113,7 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
             target("/api/actions/connector/api/_execute", 1, execute.to_string()),
         ),
     ];
-    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
-    for round in 0..=ROUNDS {
-        for (place, (_, case)) in cases.iter().enumerate() {
-            let rate = Load::rate(case, span, round as u64).await?;
-            if round > 0 {
-                rates[place].push(rate);
-            }
-        }
-    }
-    let medians: Vec<f64> = rates.into_iter().map(median).collect();
+    let medians = interleaved(&cases, span).await?;
     for ((name, _), rate) in cases.iter().zip(&medians) {
         say(&format!(
             "{name:8} {rate:9.0} requests/s   {:.2} x bare",
@@ -141,6 +132,20 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_valetkey"))?.len();
     say(&format!("binary {:.1} MiB", mib(binary)))?;
     stop(server)
+}
+
+/// The median rate of each case, measured in turns; the first turn warms up and does not count.
+async fn interleaved(cases: &[(&str, Target)], span: Duration) -> Result<Vec<f64>> {
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
+    for round in 0..=ROUNDS {
+        for (place, (_, case)) in cases.iter().enumerate() {
+            let rate = Load::rate(case, span, round as u64).await?;
+            if round > 0 {
+                rates[place].push(rate);
+            }
+        }
+    }
+    Ok(rates.into_iter().map(median).collect())
 }
 
 /// Two connectors: one whose tokens are read, and one whose actions are run.

@@ -1,0 +1,265 @@
+//! The pages that people see: strict headers, no inline script, and every stranger's word escaped.
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::support::api::{Answer, client};
+use crate::support::browser::{Browser, Page, altered};
+use crate::support::html;
+use crate::support::stage::Stage;
+use crate::support::valetkey::Setup;
+
+/// Every kind of page that the product shows to a browser.
+async fn all_pages(stage: &Stage) -> Vec<(&'static str, Page)> {
+    let mut browser = Browser::new();
+    let flow = stage.user.start("api", json!({})).await;
+    let connect = browser.open(&flow.url).await;
+    let callback = browser.walk(connect.link("continue")).await;
+    let done = browser.open(callback.as_str()).await;
+    done.connected();
+    let replayed = browser.open(callback.as_str()).await;
+    let used = Browser::new().open(&flow.url).await;
+    let denied = browser.authorize(&stage.user.start("api", json!({})).await.url).await;
+    let denied = browser
+        .open(altered(&denied, &[("code", None), ("error", Some("access_denied"))]).as_str())
+        .await;
+    vec![
+        ("connect", connect),
+        ("connected", done),
+        ("replayed", replayed),
+        ("used link", used),
+        ("denied", denied),
+    ]
+}
+
+#[tokio::test]
+async fn f01_every_page_has_a_policy_without_inline_script() {
+    let stage = Stage::per_user().await;
+    for (name, page) in all_pages(&stage).await {
+        let policy = page.header("content-security-policy");
+        let directives: Vec<_> = policy.split(';').map(str::trim).collect();
+        for wanted in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        ] {
+            assert!(directives.contains(&wanted), "{name}: no {wanted} in {policy}");
+        }
+        assert!(
+            !policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"),
+            "{name}: {policy}"
+        );
+        assert!(
+            directives.iter().any(|d| d.starts_with("form-action '")),
+            "{name}: {policy}"
+        );
+        assert!(page.headers.get("content-security-policy-report-only").is_none());
+        for tag in html::tags(&page.body) {
+            assert!(
+                tag.attributes().all(|a| !a.starts_with("on") && a != "style"),
+                "{name}: {tag:?}"
+            );
+            match tag.name.as_str() {
+                "script" => assert!(tag.get("src").is_some(), "{name}: {tag:?}"),
+                "style" | "iframe" | "object" | "embed" | "base" => panic!("{name}: {tag:?}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn f06_f19_pages_cannot_be_framed_sniffed_cached_or_traced() {
+    let stage = Stage::per_user().await;
+    for (name, page) in all_pages(&stage).await {
+        let expected = [
+            ("x-frame-options", "DENY"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ];
+        for (header, value) in expected {
+            assert_eq!(page.header(header), value, "{name}: {header}");
+        }
+        assert!(
+            page.header("content-type")
+                .eq_ignore_ascii_case("text/html; charset=utf-8"),
+            "{name}"
+        );
+        assert!(!page.header("x-request-id").is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a50_f16_pages_load_nothing_from_anybody_else() {
+    let stage = Stage::per_user().await;
+    let base = stage.valetkey.base();
+    for (name, page) in all_pages(&stage).await {
+        for tag in html::tags(&page.body) {
+            let loaded = match tag.name.as_str() {
+                "link" => tag.get("href"),
+                "a" => None,
+                _ => tag.get("src").or(tag.get("srcset")).or(tag.get("data")),
+            };
+            let Some(url) = loaded.map(|l| page.url.join(l).expect("a URL")) else {
+                continue;
+            };
+            if url.scheme() == "data" {
+                continue;
+            }
+            assert!(url.as_str().starts_with(&base), "{name} loads {url}");
+            let asset = Answer::to(client().get(url.as_str())).await;
+            assert_eq!(asset.status, 200, "{name}: {url}");
+            assert_eq!(asset.header("x-content-type-options"), "nosniff");
+        }
+        assert!(
+            html::tags(&page.body).iter().all(|t| t.get("http-equiv").is_none()),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn f02_what_a_provider_says_is_text_and_nothing_more() {
+    let stage = Stage::per_user_with(Setup::new().set("OAUTH__RATE_LIMITS__CALLBACK__LIMIT", "1000")).await;
+    let payloads = [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "\"><svg onload=alert(1)>",
+        "' onmouseover='x",
+        "javascript:alert(1)",
+        "{{7*7}}${7*7}<%= 7 %>",
+        "</script><script>",
+        "a\u{2028}b\u{2029}c",
+        "+ADw-script+AD4-",
+        "<a href=//evil.example>x</a>",
+        "\u{202e}evil",
+        &"<b>".repeat(300),
+    ];
+    let denied = async |error: &str, text: &str| {
+        let mut browser = Browser::new();
+        let callback = browser.authorize(&stage.user.start("api", json!({})).await.url).await;
+        let changes = [
+            ("code", None),
+            ("error", Some(error)),
+            ("error_description", Some(text)),
+            ("error_uri", Some(text)),
+        ];
+        browser.open(altered(&callback, &changes).as_str()).await
+    };
+    let shape = |page: &Page| {
+        html::tags(&page.body)
+            .iter()
+            .map(|t| t.name.clone())
+            .collect::<Vec<_>>()
+    };
+    let plain = [
+        shape(&denied("interaction_required", "").await),
+        shape(&denied("interaction_required", "a word").await),
+    ];
+    for payload in payloads {
+        for page in [
+            denied("interaction_required", payload).await,
+            denied(payload, payload).await,
+        ] {
+            page.failed(400, "provider_refused");
+            assert!(plain.contains(&shape(&page)), "{payload:?} made tags: {}", page.body);
+            assert!(!page.body.contains('\u{202e}') && !page.body.contains('\u{2028}'));
+            assert!(html::tags(&page.body).iter().all(|t| {
+                t.get("href")
+                    .is_none_or(|h| !h.contains("evil") && !h.contains("javascript"))
+            }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn f03_names_are_text_and_nothing_more() {
+    let stage = Stage::with(Setup::new()).await;
+    let name = "<script>alert(1)</script>\"'><img src=x onerror=y>";
+    stage.admin.create("plain", &stage.connector()).await;
+    let scope = "<b>read</b> 'write'&amp;";
+    stage
+        .admin
+        .create(
+            "api",
+            &stage.connector_with(&json!({"name": name}), &json!({"scope": scope})),
+        )
+        .await;
+    let shape = |page: &Page| {
+        html::tags(&page.body)
+            .iter()
+            .map(|t| t.name.clone())
+            .collect::<Vec<_>>()
+    };
+    let mut pages = Vec::new();
+    for (user, id) in [("u1", "plain"), ("u<i>'\"", "api")] {
+        let mut browser = Browser::new();
+        let connect = browser
+            .open(&stage.admin.for_user(user).start(id, json!({})).await.url)
+            .await;
+        let callback = browser.walk(connect.link("continue")).await;
+        let done = browser.open(callback.as_str()).await;
+        done.connected();
+        pages.push((connect, done));
+    }
+    assert_eq!(shape(&pages[0].0), shape(&pages[1].0), "{}", pages[1].0.body);
+    assert_eq!(shape(&pages[0].1), shape(&pages[1].1), "{}", pages[1].1.body);
+    assert!(
+        pages[1].0.text().contains("u<i>'\""),
+        "it is shown as it is: {}",
+        pages[1].0.text()
+    );
+}
+
+#[tokio::test]
+async fn the_callback_page_tells_other_tabs_and_closes() {
+    let stage = Stage::per_user().await;
+    let page = stage.finish(&stage.user.start("api", json!({})).await).await;
+    page.connected();
+    let sources: Vec<_> = html::tags(&page.body)
+        .iter()
+        .filter(|t| t.name == "script")
+        .filter_map(|t| t.get("src").map(str::to_owned))
+        .collect();
+    assert_eq!(sources, ["/api/actions/connector/_oauth_callback_script"]);
+    let body = html::tags(&page.body)
+        .into_iter()
+        .find(|t| t.name == "body")
+        .expect("a body");
+    let told = ["data-connector-id", "data-status", "data-status-code"].map(|name| body.get(name).unwrap_or_default());
+    assert_eq!(told, ["api", "success", "200"], "what the script tells");
+    assert!(!page.body.contains("state="));
+}
+
+#[tokio::test]
+async fn the_callback_script_is_public_and_cacheable_for_a_day() {
+    let stage = Stage::per_user().await;
+    let path = "/api/actions/connector/_oauth_callback_script";
+    let script = Answer::to(client().get(stage.admin.url(path))).await;
+    assert_eq!(script.status, 200);
+    assert!(script.header("content-type").starts_with("application/javascript"));
+    assert!(
+        script.header("cache-control").contains("max-age=86400"),
+        "{}",
+        script.header("cache-control")
+    );
+    assert_eq!(script.header("x-content-type-options"), "nosniff");
+    let text = script.text();
+    for wanted in [
+        "BroadcastChannel",
+        "oauth_flow_completed",
+        "connectorId",
+        "statusCode",
+        "left = 3",
+        "window.close()",
+    ] {
+        assert!(text.contains(wanted), "no {wanted} in {text}");
+    }
+    assert!(!text.contains("eval(") && !text.contains("innerHTML") && !text.contains("postMessage('*"));
+    Answer::to(client().request(Method::POST, stage.admin.url(path)))
+        .await
+        .refused(405, "method_not_allowed");
+}
