@@ -1,4 +1,4 @@
-//! An engine on a real SQLite store, with a clock, a random source and a network that the test owns.
+//! An engine on a real `SQLite` store, with a clock, a random source and a network that the test owns.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -63,7 +63,6 @@ pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, tasks: TaskT
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIME)
             .max_buf_size(MAX_HEAD)
-            .pipeline_flush(true)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tasks.spawn(async move {
