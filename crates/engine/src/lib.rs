@@ -1,6 +1,6 @@
 //! The product: connectors, flows, connections, refresh, use, revocation, actions, audit.
 //!
-//! The engine knows traits only: a [`Store`](valetkey_store::Store), a [`Wire`](wire::Wire), a clock and a random
+//! The engine knows traits only: a [`Store`], a [`Wire`], a clock and a random
 //! source come in from outside, so that tests own them. It has no sockets and no clock of its own, and every task it
 //! starts is tracked, so that a stop can wait for what must not be cut off.
 //!

@@ -3,3 +3,4 @@
 mod isolation;
 mod refresh;
 mod support;
+mod sweeping;

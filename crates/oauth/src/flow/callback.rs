@@ -169,7 +169,7 @@ pub fn read_callback(query: &str) -> Result<Callback, CallbackError> {
     }
     let (mut params, mut repeated, mut malformed) = (BTreeMap::new(), BTreeSet::new(), false);
     for pair in form::pairs(query.as_bytes()) {
-        let Some((name, value)) = pair.filter(|(name, value)| is_plain(name) && is_plain(value)) else {
+        let Some((name, value)) = pair.filter(|(name, value)| is_plain(name) && is_fit(name, value)) else {
             malformed = true;
             continue;
         };
@@ -215,7 +215,12 @@ pub fn read_callback(query: &str) -> Result<Callback, CallbackError> {
     })
 }
 
-/// Line breaks, NUL and their like have no place in any parameter, whatever a provider puts there.
+/// Line breaks, NUL and their like have no place in a parameter. Microsoft breaks the lines of `error_description` all the
+/// same: to refuse that would turn a person's "no" into a malformed answer, so there they are let in, and cleaned away.
+fn is_fit(name: &str, value: &str) -> bool {
+    is_plain(value) || (name == "error_description" && is_plain(&value.replace(['\r', '\n', '\t'], " ")))
+}
+
 fn is_plain(text: &str) -> bool {
     !text.contains(char::is_control)
 }

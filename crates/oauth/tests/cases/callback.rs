@@ -192,6 +192,14 @@ fn a34_bad_bytes_are_refused() {
 }
 
 #[test]
+fn a35_a_description_of_several_lines_does_not_hide_the_refusal() {
+    let query = "state=s&error=access_denied&error_description=AADSTS65004%3a+User+declined.%0d%0aTrace+ID%3a+1";
+    let error = read_callback(query).expect("an answer").error.expect("a refusal");
+    assert_eq!(error.code(), ErrorCode::DeniedByUser);
+    assert!(!error.description().expect("a text").contains(char::is_control));
+}
+
+#[test]
 fn a35_refusals_get_words_of_ours() {
     let table = [
         ("access_denied", ErrorCode::DeniedByUser),

@@ -21,9 +21,9 @@ pub struct CallContext<'a> {
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {
-    /// Send the request, then call [`Run::next`] with the answer.
+    /// Send the request, then call [`Run::next`](super::Run::next) with the answer.
     Send(Call),
-    /// Wait so long, then call [`Run::next`] with `None`.
+    /// Wait so long, then call [`Run::next`](super::Run::next) with `None`.
     Wait(Duration),
     /// The action is done; this is its result.
     Done(Value),
