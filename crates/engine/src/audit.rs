@@ -13,7 +13,10 @@ use crate::caller::{Audit, Caller};
 use crate::error::Result;
 
 /// How many different uses may wait before they are written at once.
-const MAX_WAITING: usize = 20_000;
+const MAX_WAITING: usize = 50_000;
+
+/// How many records are written at once: few enough that other writes get their turn in between.
+const BATCH: usize = 1_000;
 
 /// What makes two uses the same but for time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,16 +111,18 @@ impl Engine {
         if waiting.counted.is_empty() && waiting.single.is_empty() {
             return Ok(());
         }
+        let counted = waiting.counted.into_iter();
         let mut rows = waiting.single;
-        rows.extend(
-            waiting
-                .counted
-                .into_iter()
-                .map(|(key, (at, address, count))| use_row(key, at, address, count)),
-        );
-        if let Err(error) = self.store.append_audit(rows.clone()).await {
-            self.lock_uses().single.extend(rows);
-            return Err(error.into());
+        rows.extend(counted.map(|(key, (at, address, count))| use_row(key, at, address, count)));
+        while !rows.is_empty() {
+            let rest = rows.split_off(rows.len().min(BATCH));
+            if let Err(error) = self.store.append_audit(rows.clone()).await {
+                let mut uses = self.lock_uses();
+                uses.single.extend(rows);
+                uses.single.extend(rest);
+                return Err(error.into());
+            }
+            rows = rest;
         }
         Ok(())
     }

@@ -202,6 +202,9 @@ pub fn read_callback(query: &str) -> Result<Callback, CallbackError> {
         return Err(CallbackError::Invalid(state));
     }
     let state = state.ok_or(CallbackError::MissingState)?;
+    if error.is_none() && description.as_ref().is_some_and(|text| !is_plain(text)) {
+        return Err(CallbackError::Invalid(Some(state)));
+    }
     if implicit || code.is_some() == error.is_some() {
         return Err(CallbackError::Invalid(Some(state)));
     }
