@@ -114,10 +114,12 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
         ),
     ];
     let medians = interleaved(&cases, span).await?;
+    let cores = std::thread::available_parallelism()?.get();
     for ((name, _), rate) in cases.iter().zip(&medians) {
+        let extra = micros(cores, *rate) - micros(cores, medians[0]);
+        let ratio = rate / medians[0];
         say(&format!(
-            "{name:8} {rate:9.0} requests/s   {:.2} x bare",
-            rate / medians[0]
+            "{name:8} {rate:9.0} requests/s   {ratio:.2} x bare   {extra:6.1} µs more per request"
         ))?;
     }
     say(&format!(
@@ -132,6 +134,13 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
     let binary = std::fs::metadata(env!("CARGO_BIN_EXE_valetkey"))?.len();
     say(&format!("binary {:.1} MiB", mib(binary)))?;
     stop(server)
+}
+
+/// What a request costs when all cores do nothing else, the load itself included. A ratio to `bare` depends on how cheap the
+/// load is; the difference to it does not.
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
+fn micros(cores: usize, rate: f64) -> f64 {
+    cores as f64 * 1e6 / rate
 }
 
 /// The median rate of each case, measured in turns; the first turn warms up and does not count.
