@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 use zeroize::Zeroize as _;
 
-/// An outbound request, complete: nothing is added to it but `Host` and `Content-Length`.
+/// An outbound request. The wire adds `Host` and `Content-Length`, and `User-Agent` and `Accept-Encoding` where absent.
 ///
 /// `Debug` shows the method and the origin only: path, query, headers and body may hold secrets.
 #[derive(Clone)]

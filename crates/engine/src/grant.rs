@@ -317,14 +317,24 @@ impl Engine {
         connection
     }
 
-    /// Opens the access token of a connection.
+    /// Opens the access token of a connection, for use.
     pub(crate) fn open(&self, connection: &Arc<CachedConnection>) -> Result<Ready> {
-        let row = &connection.row;
+        let (token_type, access_token) = self.open_access(&connection.row)?;
+        Ok(Ready {
+            connection: Arc::clone(connection),
+            token_type,
+            access_token,
+        })
+    }
+
+    /// Opens the access token of a row: its type, and the token.
+    pub(crate) fn open_access(&self, row: &ConnectionRow) -> Result<(String, Secret<String>)> {
         let grant = row
             .grant
             .as_ref()
-            .ok_or_else(|| Error::internal("an active connection has no grant"))?;
-        let sealed = self.vault().open_token(
+            .ok_or_else(|| Error::internal("the connection has no grant"))?;
+        let vault = self.vault();
+        let sealed = vault.open_token(
             &row.key,
             Token::Access,
             row.generation,
@@ -335,11 +345,7 @@ impl Engine {
             .expose()
             .split_once(' ')
             .ok_or_else(|| Error::internal("a sealed token has no type"))?;
-        Ok(Ready {
-            connection: Arc::clone(connection),
-            token_type: token_type.to_owned(),
-            access_token: Secret::from(token),
-        })
+        Ok((token_type.to_owned(), Secret::from(token)))
     }
 
     /// Seals what a token answer brought, for the generation that it will be.

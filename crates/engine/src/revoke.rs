@@ -11,8 +11,7 @@ use valetkey_store::rows::ConnectionRow;
 use crate::Engine;
 use crate::caller::{Audit, Caller};
 use crate::connector::Connector;
-use crate::error::{Error, Result};
-use crate::vault::Token;
+use crate::error::Result;
 use crate::wire::Outcome;
 
 /// How many connections a deleted connector revokes.
@@ -153,22 +152,8 @@ impl Engine {
     }
 
     fn tokens_of(&self, row: &ConnectionRow) -> Result<(Secret<String>, Option<Secret<String>>)> {
-        let grant = row
-            .grant
-            .as_ref()
-            .ok_or_else(|| Error::internal("the connection has no grant"))?;
-        let sealed = self.vault().open_token(
-            &row.key,
-            Token::Access,
-            row.generation,
-            &row.binding,
-            &grant.sealed_access,
-        )?;
-        let access = sealed.expose().split_once(' ').map(|(_, token)| Secret::from(token));
-        Ok((
-            access.ok_or_else(|| Error::internal("a sealed token has no type"))?,
-            self.open_refresh(row)?,
-        ))
+        let (_, access) = self.open_access(row)?;
+        Ok((access, self.open_refresh(row)?))
     }
 
     /// Refresh token first: it is the one that could make new ones (RFC 7009 section 2.1).
