@@ -3,17 +3,21 @@
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{audit, checkpoint, connections, connectors, files, flows, keys, limits, migrate, open, vault, writer};
+use super::{
+    audit, checkpoint, connections, connectors, files, flows, jobs, keys, limits, migrate, open, refresh, vault, writer,
+};
 
-const SUBJECTS: [&[&str]; 10] = [
+const SUBJECTS: [&[&str]; 12] = [
     audit::ALL,
     checkpoint::ALL,
     connections::ALL,
     connectors::ALL,
     flows::ALL,
+    jobs::ALL,
     keys::ALL,
     limits::ALL,
     migrate::ALL,
+    refresh::ALL,
     vault::ALL,
     writer::ALL,
 ];
@@ -71,10 +75,9 @@ fn no_statement_but_the_lists_of_everything_scans_a_table() {
             continue;
         }
         for step in plan(&conn, sql) {
-            assert!(
-                !step.starts_with("SCAN") && !step.contains("TEMP B-TREE"),
-                "{sql}: {step}"
-            );
+            // A list that came as a parameter is gone through once.
+            let scans = step.starts_with("SCAN") && !step.starts_with("SCAN json_each");
+            assert!(!scans && !step.contains("TEMP B-TREE"), "{sql}: {step}");
         }
     }
 }
