@@ -88,6 +88,9 @@ pub(crate) fn connection(key: ConnectionKey, generation: i64) -> ConnectionRow {
         connected_at: NOW,
         refreshed_at: None,
         intent: None,
+        due_at: None,
+        used_at: NOW,
+        notice: None,
     }
 }
 

@@ -7,6 +7,7 @@ use crate::fixtures::{NOW, race};
 fn vault(deployment: &str) -> VaultRow {
     let first = SealingKeyRow {
         id: u32::MAX,
+        master: String::new(),
         wrapped: vec![1, 2, 3],
         created_at: NOW,
     };
@@ -43,6 +44,7 @@ pub(crate) async fn data_keys_come_oldest_first(engine: &dyn Engine) {
     let mut row = vault("one");
     row.keys.push(SealingKeyRow {
         id: 7,
+        master: String::new(),
         wrapped: vec![],
         created_at: Timestamp(NOW.0 - 1),
     });
