@@ -16,6 +16,7 @@ use valetkey_core::{
     Clock as _, ConnectorId, KeyGrant, KeyId, Principal, Privilege, ProfileUid, Request, Response, Secret, SpaceId,
 };
 use valetkey_engine::flow::StartFlow;
+use valetkey_engine::journal::NoJournal;
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
 use valetkey_engine::{
     AccessToken, AccessTokenRequest, CallbackRequest, Caller, Engine, Execute, ExecuteResult, NewConnector, Parts,
@@ -198,6 +199,7 @@ impl House {
             settings,
             store: Arc::clone(&store) as _,
             wire: Arc::clone(&wire) as _,
+            journal: Arc::new(NoJournal),
             clock: Arc::clone(&clock) as _,
             rng,
             ring,
