@@ -1,6 +1,12 @@
 //! The engine on a real store, with time, randomness and the network in the test's hands.
 
+mod faults;
 mod isolation;
+mod life;
+mod provider;
 mod refresh;
+mod refresh_crash;
+mod refresh_lost;
 mod support;
 mod sweeping;
+mod town;
