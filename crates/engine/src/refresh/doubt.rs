@@ -53,21 +53,20 @@ pub(super) struct Condemned {
 /// Whether a refusal is believed.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
-    Believed,
+    Believed {
+        /// Whether it would have been doubted before.
+        doubt_ends: bool,
+    },
     Doubted,
     /// Doubt begins with this one; those who were believed just before deserve it too.
     DoubtBegins(Vec<Condemned>),
 }
 
 impl Refusals {
-    /// A refresh was answered otherwise. Whether doubt ends with it.
-    pub(super) fn answered(&mut self, now: Duration) -> bool {
+    /// A refresh was honoured. Whether doubt ends with it.
+    pub(super) fn honoured(&mut self, now: Duration) -> bool {
         self.count(now).answered += 1;
-        let ends = self.doubt_since.is_some() && !self.is_suspicious();
-        if ends {
-            self.doubt_since = None;
-        }
-        ends
+        !self.is_suspicious() && self.doubt_since.take().is_some()
     }
 
     /// A refresh was refused for good.
@@ -76,8 +75,8 @@ impl Refusals {
         step.answered += 1;
         step.refused += 1;
         if !self.is_suspicious() || now < self.believed_until {
-            self.doubt_since = None;
-            return Verdict::Believed;
+            let doubt_ends = self.doubt_since.take().is_some();
+            return Verdict::Believed { doubt_ends };
         }
         match self.doubt_since {
             None => {
@@ -90,7 +89,7 @@ impl Refusals {
             Some(since) if now.saturating_sub(since) >= LONGEST => {
                 self.doubt_since = None;
                 self.believed_until = now + LONGEST;
-                Verdict::Believed
+                Verdict::Believed { doubt_ends: true }
             }
             Some(_) => Verdict::Doubted,
         }
@@ -137,6 +136,8 @@ mod tests {
 
     use super::*;
 
+    const BELIEVED: Verdict = Verdict::Believed { doubt_ends: false };
+
     fn key(n: u32) -> ConnectionKey {
         ConnectionKey {
             space: SpaceId::default_space(),
@@ -153,7 +154,7 @@ mod tests {
     /// Nine refusals, which are believed.
     fn after_nine(refusals: &mut Refusals, now: Duration) {
         for n in 0..9 {
-            assert_eq!(refusals.refused(now), Verdict::Believed);
+            assert_eq!(refusals.refused(now), BELIEVED);
             refusals.condemn(&key(n), 1, now);
         }
     }
@@ -173,10 +174,10 @@ mod tests {
     fn a_fifth_of_the_answers_is_still_believed() {
         let mut refusals = Refusals::default();
         for _ in 0..80 {
-            refusals.answered(s(1));
+            refusals.honoured(s(1));
         }
         for n in 0..20 {
-            assert_eq!(refusals.refused(s(2)), Verdict::Believed, "{n}");
+            assert_eq!(refusals.refused(s(2)), BELIEVED, "{n}");
         }
         assert!(matches!(refusals.refused(s(3)), Verdict::DoubtBegins(_)));
     }
@@ -185,7 +186,7 @@ mod tests {
     fn refusals_that_are_minutes_apart_are_believed() {
         let mut refusals = Refusals::default();
         for n in 0..100 {
-            assert_eq!(refusals.refused(s(n * 40)), Verdict::Believed);
+            assert_eq!(refusals.refused(s(n * 40)), BELIEVED);
         }
     }
 
@@ -194,9 +195,9 @@ mod tests {
         let mut refusals = Refusals::default();
         after_nine(&mut refusals, s(0));
         assert!(matches!(refusals.refused(s(1)), Verdict::DoubtBegins(_)));
-        let ended: Vec<_> = (0..60).filter(|_| refusals.answered(s(60))).collect();
+        let ended: Vec<_> = (0..60).filter(|_| refusals.honoured(s(60))).collect();
         assert_eq!(ended.len(), 1);
-        assert_eq!(refusals.refused(s(61)), Verdict::Believed);
+        assert_eq!(refusals.refused(s(61)), BELIEVED);
     }
 
     #[test]
@@ -207,8 +208,9 @@ mod tests {
         for second in (20..3_600).step_by(20) {
             assert_eq!(refusals.refused(s(second)), Verdict::Doubted);
         }
+        assert_eq!(refusals.refused(s(3_610)), Verdict::Believed { doubt_ends: true });
         for second in (3_620..7_200).step_by(20) {
-            assert_eq!(refusals.refused(s(second)), Verdict::Believed);
+            assert_eq!(refusals.refused(s(second)), BELIEVED);
         }
     }
 }

@@ -40,7 +40,10 @@ impl Engine {
             return self.keep(flight, held, past, refusal(error), audit).await;
         }
         let verdict = flight.admission.standing.refusals().refused(self.clock.monotonic());
-        if verdict == Verdict::Believed {
+        if let Verdict::Believed { doubt_ends } = verdict {
+            if doubt_ends {
+                self.end_doubt(flight);
+            }
             let reason = self.reason(&held.row, self.rules(flight, &held.row), past);
             if past.is_unclear() {
                 self.metrics.unknown("ended");
@@ -167,12 +170,16 @@ impl Engine {
         });
     }
 
-    /// A refresh of this client was honoured, or failed without saying anything of the grant: that may end a doubt.
+    /// A refresh of this client was honoured: that may end a doubt.
     pub(super) fn note_honoured(&self, flight: &Flight) {
-        if flight.admission.standing.refusals().answered(self.clock.monotonic()) {
-            self.metrics.doubt("ends");
-            tracing::warn!(connector.id = %flight.key.connector, "the provider honours grants again");
+        if flight.admission.standing.refusals().honoured(self.clock.monotonic()) {
+            self.end_doubt(flight);
         }
+    }
+
+    fn end_doubt(&self, flight: &Flight) {
+        self.metrics.doubt("ends");
+        tracing::warn!(connector.id = %flight.key.connector, space = %flight.key.space, "the provider is believed again");
     }
 
     /// Makes a connection active again whose refusal is doubted now. Sealed bytes are bound to their generation, so that

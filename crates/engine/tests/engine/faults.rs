@@ -59,6 +59,7 @@ pub(crate) struct Faults {
     life: Arc<Life>,
     rules: Mutex<BTreeMap<&'static str, Rule>>,
     calls: Mutex<BTreeMap<&'static str, usize>>,
+    stalls: Mutex<BTreeMap<&'static str, Duration>>,
     lifted: Notify,
 }
 
@@ -88,6 +89,7 @@ impl Faults {
             life,
             rules: Mutex::default(),
             calls: Mutex::default(),
+            stalls: Mutex::default(),
             lifted: Notify::new(),
         })
     }
@@ -101,6 +103,11 @@ impl Faults {
     pub(crate) fn set(&self, operation: &'static str, fault: Fault, skip: usize, times: usize) {
         let rule = Rule { fault, skip, times };
         self.rules.lock().expect("not poisoned").insert(operation, rule);
+    }
+
+    /// The answer of the next call comes so much later.
+    pub(crate) fn stall(&self, operation: &'static str, span: Duration) {
+        self.stalls.lock().expect("not poisoned").insert(operation, span);
     }
 
     /// Every write fails, as with a full disk; reads go on.
@@ -164,6 +171,10 @@ impl Faults {
     }
 
     async fn end<T>(&self, operation: &'static str, fault: Option<Fault>, answer: Result<T>) -> Result<T> {
+        let stall = self.stalls.lock().expect("not poisoned").remove(operation);
+        if let Some(span) = stall {
+            tokio::time::sleep(span).await;
+        }
         match fault {
             Some(Fault::After) => return Err(failed(operation)),
             Some(Fault::DieAfter) => {

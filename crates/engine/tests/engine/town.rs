@@ -16,7 +16,7 @@ use valetkey_core::fake::{FakeClock, FakeRng};
 use valetkey_core::{Clock, ConnectionKey, ConnectionName, Owner, ProfileUid, Request, Response, SpaceId, Timestamp};
 use valetkey_engine::journal::{Journal, JournalError, Kept, Rescue};
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
-use valetkey_engine::{AccessToken, Engine, Parts, Result, Settings, open_vault};
+use valetkey_engine::{AccessToken, AccessTokenRequest, Engine, Parts, Result, Settings, open_vault};
 use valetkey_oauth::Rotation;
 use valetkey_seal::MasterKey;
 use valetkey_spec::Catalogue;
@@ -113,6 +113,14 @@ pub(crate) struct Disk {
 impl Disk {
     pub(crate) fn fill(&self, is_full: bool) {
         *self.is_full.lock().expect("not poisoned") = is_full;
+    }
+
+    /// Turns over a bit of everything that is kept.
+    pub(crate) fn spoil(&self) {
+        for pair in self.pairs.lock().expect("not poisoned").values_mut() {
+            let last = pair.sealed.0.last_mut().expect("bytes");
+            *last ^= 1;
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -377,6 +385,20 @@ impl Node {
             .expect("connected");
     }
 
+    pub(crate) async fn delete_connector(&self) {
+        self.engine
+            .delete_connector(&caller(None), &crate::support::id("crm"))
+            .await
+            .expect("deleted");
+    }
+
+    pub(crate) async fn disconnect(&self, user: &str) {
+        self.engine
+            .disconnect(&caller(Some(user)), &crate::support::id("crm"), None)
+            .await
+            .expect("disconnected");
+    }
+
     pub(crate) async fn token(&self, user: &str) -> Result<AccessToken> {
         token_of(&self.engine, &caller(Some(user)), "crm", None).await
     }
@@ -394,6 +416,19 @@ impl Node {
         let (engine, user) = (Arc::clone(&self.engine), user.to_owned());
         // The tracker of the engine must not wait for callers.
         TaskTracker::new().spawn(async move { token_of(&engine, &caller(Some(&user)), "crm", None).await })
+    }
+
+    /// Starts a call for a token that lasts so long, on a task of its own.
+    pub(crate) fn call_lasting(&self, user: &str, span: Duration) -> tokio::task::JoinHandle<Result<AccessToken>> {
+        let (engine, user) = (Arc::clone(&self.engine), user.to_owned());
+        let request = AccessTokenRequest {
+            minimum_validity: Some(span),
+            ..AccessTokenRequest::default()
+        };
+        TaskTracker::new().spawn(async move {
+            let caller = caller(Some(&user));
+            engine.access_token(&caller, &crate::support::id("crm"), request).await
+        })
     }
 
     /// Waits until the engine has no task under way.
