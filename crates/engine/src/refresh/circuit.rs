@@ -78,7 +78,7 @@ impl Circuit {
                 self.phase = Phase::Probing;
                 Admit::Probe
             }
-            Phase::Open(until) => Admit::Wait(until - now),
+            Phase::Open(until) => Admit::Wait(until.saturating_sub(now)),
             Phase::Probing => Admit::Wait(spread(PROBE_EVERY, jitter)),
             Phase::Ramp { since, .. } if now.saturating_sub(since) >= RAMP => {
                 self.phase = Phase::Closed;

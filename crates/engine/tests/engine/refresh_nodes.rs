@@ -327,7 +327,7 @@ async fn g44_connecting_again_during_a_refresh_wins() {
     assert_eq!(*served.access_token.expose(), newest);
     town.check_in_force(&node, "alice").await;
     assert!(
-        !town.provider.revoked().iter().any(|token| *token == newest),
+        !town.provider.revoked().contains(&newest),
         "the late pair's end must not be the new family's"
     );
 }
