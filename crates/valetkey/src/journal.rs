@@ -25,7 +25,7 @@ const MAGIC: &str = "valetkey rescue 1";
 const MAX_LENGTH: u64 = 1 << 20;
 
 /// How much room is set aside.
-const RESERVE: usize = 4 << 20;
+const RESERVE: usize = 1 << 20;
 
 /// The journal in one directory.
 #[derive(Clone, Debug)]
