@@ -53,7 +53,7 @@ impl Engine {
 
     /// Renews a grant with its refresh token.
     async fn refresh(self: &Arc<Self>, flight: &mut Flight) -> Landing {
-        let mut unused: Option<Held> = None;
+        let mut unused: Option<Box<Held>> = None;
         for _ in 0..MAX_CLAIMS {
             if unused.is_none() {
                 self.check_wait(flight).await?;
@@ -62,7 +62,7 @@ impl Engine {
             self.admit_again(&mut flight.admission)?;
             match self.claim(&flight.key, flight.generation, unused.take()).await? {
                 Claimed::Settled(landing) => return landing,
-                Claimed::Held(held) => match self.spend(flight, *held, pass).await {
+                Claimed::Held(held) => match self.spend(flight, held, pass).await {
                     Spent::Landed(landing) => return landing,
                     Spent::Not(held) => unused = Some(held),
                 },

@@ -57,7 +57,7 @@ impl Engine {
         &self,
         key: &ConnectionKey,
         generation: i64,
-        unused: Option<Held>,
+        unused: Option<Box<Held>>,
     ) -> Result<Claimed, Failure> {
         let (now, started) = (self.clock.now(), self.clock.monotonic());
         let lease = self.settings.refresh_lease;

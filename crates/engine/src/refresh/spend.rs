@@ -27,7 +27,7 @@ const MAX_PAUSE_OF_UNKNOWN: Duration = Duration::from_secs(5 * 60);
 pub(super) enum Spent {
     Landed(Landing),
     /// It ran out before anything was sent.
-    Not(Held),
+    Not(Box<Held>),
 }
 
 /// A request that can be made more than once.
@@ -53,7 +53,7 @@ enum Answer {
 
 impl Engine {
     /// Spends the refresh token and records what came of it.
-    pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, held: Held, pass: Pass) -> Spent {
+    pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, held: Box<Held>, pass: Pass) -> Spent {
         let asking = match self.asking(flight, &held) {
             Ok(asking) => asking,
             Err(error) => {
