@@ -11,6 +11,7 @@ mod refresh_limits;
 mod refresh_lost;
 mod refresh_nodes;
 mod refresh_store;
+mod refresh_storm;
 mod support;
 mod sweeping;
 mod town;

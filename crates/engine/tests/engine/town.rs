@@ -68,6 +68,11 @@ impl Line {
     pub(crate) fn die_at(&self, at: DiesAt) {
         *self.dies.lock().expect("not poisoned") = Some(at);
     }
+
+    /// It is not, after all.
+    pub(crate) fn survive(&self) {
+        *self.dies.lock().expect("not poisoned") = None;
+    }
 }
 
 #[async_trait]
@@ -376,6 +381,12 @@ impl Node {
         connect_as(&self.engine, &caller(Some(user)), "crm", user)
             .await
             .expect("connected");
+    }
+
+    /// Connects on a task of its own; it may fail.
+    pub(crate) fn connecting(&self, user: &str) -> tokio::task::JoinHandle<Result<()>> {
+        let (engine, user) = (Arc::clone(&self.engine), user.to_owned());
+        TaskTracker::new().spawn(async move { connect_as(&engine, &caller(Some(&user)), "crm", &user).await })
     }
 
     pub(crate) async fn delete_connector(&self) {
