@@ -44,17 +44,18 @@ impl Storm {
         usize::from(u16::from_le_bytes(rng.bytes())) % below
     }
 
+    async fn pass(&self, seconds: usize) {
+        let seconds = u32::try_from(self.pick(seconds)).expect("small");
+        self.town.pass(S * seconds).await;
+    }
+
     async fn step(&mut self) {
         let (at, user) = (self.pick(3), USERS[self.pick(3)]);
         let node = &self.nodes[at];
         match self.pick(12) {
             0..=3 => drop(node.call(user)),
-            4 => {
-                self.town
-                    .pass(S * u32::try_from(self.pick(2_000)).expect("small"))
-                    .await
-            }
-            5 | 6 => self.town.pass(S * u32::try_from(self.pick(30)).expect("small")).await,
+            4 => self.pass(2_000).await,
+            5 | 6 => self.pass(30).await,
             7 => {
                 let operations = [
                     "claim_refresh",
