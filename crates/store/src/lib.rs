@@ -11,5 +11,5 @@ pub mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub use contract::{AuditLog, Connections, Connectors, Flows, Keys, Limits, Store, Vault};
+pub use contract::{AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, Transfer, Vault};
 pub use error::StoreError;
