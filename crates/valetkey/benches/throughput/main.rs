@@ -8,6 +8,8 @@
 //! - `cold`: `_oauth_access_token`, every request for another of all connections;
 //! - `execute`: `.http` `_execute` against a fixed answer of 1 KiB, in a process of its own.
 //!
+//! Every case is run with an ordinary client and with the cheapest possible one (`load.rs`).
+//!
 //! It prints medians and ratios and judges nothing: machines are noisy. `BENCH_CONNECTIONS` (100000) and
 //! `BENCH_SECONDS` (3) make it smaller; `BENCH_ROUNDS` (3) makes it longer.
 
@@ -20,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use load::{Load, Target};
+use load::{Client, Load, Target};
 use serde_json::json;
 
 const KEY: &str = "vk_bench-key-that-only-this-run-knows";
@@ -95,7 +97,7 @@ async fn measure(connections: u64, span: Duration, rounds: u64) -> Result<()> {
     };
 
     let execute = json!({"params": {"subAction": "request", "subActionParams": {"method": "GET", "path": "/fixed"}}});
-    let cases = [
+    let cases: [Case; 4] = [
         (
             "bare",
             bare.0.id(),
@@ -115,15 +117,8 @@ async fn measure(connections: u64, span: Duration, rounds: u64) -> Result<()> {
             target("/api/actions/connector/api/_execute", 1, execute.to_string()),
         ),
     ];
-    let medians = interleaved(&cases, span, rounds).await?;
-    let cores = std::thread::available_parallelism()?.get();
-    for ((name, ..), (rate, cpu)) in cases.iter().zip(&medians) {
-        let extra = micros(cores, *rate) - micros(cores, medians[0].0);
-        let ratio = rate / medians[0].0;
-        say(&format!(
-            "{name:8} {rate:9.0} requests/s   {ratio:.2} x bare   {extra:6.1} µs more per request   \
-             {cpu:6.1} µs of the server's own"
-        ))?;
+    for client in [Client::Reqwest, Client::Raw] {
+        print_rates(&cases, client, &interleaved(&cases, client, span, rounds).await?)?;
     }
     say(&format!(
         "ready after {} ms with {connections} connections stored",
@@ -139,6 +134,22 @@ async fn measure(connections: u64, span: Duration, rounds: u64) -> Result<()> {
     stop(server)
 }
 
+type Case = (&'static str, u32, Target);
+
+fn print_rates(cases: &[Case], client: Client, medians: &[(f64, f64)]) -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    say(&format!("32 {client:?} clients:"))?;
+    for ((name, ..), (rate, cpu)) in cases.iter().zip(medians) {
+        let extra = micros(cores, *rate) - micros(cores, medians[0].0);
+        let ratio = rate / medians[0].0;
+        say(&format!(
+            "{name:8} {rate:9.0} requests/s   {ratio:.2} x bare   {extra:6.1} µs more per request   \
+             {cpu:6.1} µs of the server's own"
+        ))?;
+    }
+    Ok(())
+}
+
 /// What a request costs when all cores do nothing else, the load itself included. A ratio to `bare` depends on how cheap the
 /// load is; the difference to it does not.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -149,13 +160,13 @@ fn micros(cores: usize, rate: f64) -> f64 {
 /// The median rate of each case, and the processor time that its server took for a request, in microseconds; measured in
 /// turns, and the first turn warms up and does not count.
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-async fn interleaved(cases: &[(&str, u32, Target)], span: Duration, rounds: u64) -> Result<Vec<(f64, f64)>> {
+async fn interleaved(cases: &[Case], client: Client, span: Duration, rounds: u64) -> Result<Vec<(f64, f64)>> {
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
     let mut costs = rates.clone();
     for round in 0..=rounds {
         for (place, (_, server, case)) in cases.iter().enumerate() {
             let (before, start) = (processor_time(*server)?, Instant::now());
-            let rate = Load::rate(case, span, round).await?;
+            let rate = Load::rate(case, client, span, round).await?;
             let cost = processor_time(*server)?.saturating_sub(before).as_secs_f64() * 1e6;
             if round > 0 {
                 rates[place].push(rate);
