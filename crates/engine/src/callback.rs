@@ -4,6 +4,8 @@
 //! follows. The code is exchanged with what was sealed into the flow at start, and only stored if the connector is still
 //! the one that the flow was started for.
 
+mod stranger;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +22,8 @@ use crate::flow::{Payload, same_browser};
 use crate::grant::Minted;
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
+
+pub(crate) use stranger::Strangers;
 
 /// What a browser brings back.
 pub struct CallbackRequest {
@@ -138,8 +142,15 @@ impl Engine {
         page.flow = known
             .as_ref()
             .map(|f| (f.key.clone(), f.started_by.clone(), f.id.clone()));
-        self.take_callback_limit(known.as_ref(), request).await?;
+        let stranger = known.as_ref().is_none_or(|flow| self.is_stranger(flow, request));
+        if stranger {
+            self.count_stranger(&request.address)?;
+        }
+        self.take_callback_limit(known.as_ref().filter(|_| !stranger), request)
+            .await?;
         let flow = match self.store.take_flow(&hash, self.clock.now()).await? {
+            // The state is used up, because it is in hands that it was not meant for; whoever has it learns nothing.
+            _ if stranger => return Err(unknown_flow()),
             TakenFlow::Taken(flow) => flow,
             TakenFlow::Unknown => return Err(unknown_flow()),
             TakenFlow::Expired => {
