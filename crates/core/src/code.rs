@@ -121,6 +121,8 @@ codes! {
     IssuerMismatch = "issuer_mismatch",
     /// The connector was changed or deleted while the flow was under way.
     ProviderChanged = "provider_changed",
+    /// Another account is connected than the one that was signed in at the provider; it was kept.
+    AccountChanged = "account_changed",
     /// The right to connect was withdrawn while the flow was under way.
     ConnectNotAllowed = "connect_not_allowed",
     /// The person said no at the provider.

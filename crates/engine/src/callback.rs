@@ -19,7 +19,7 @@ use crate::caller::Audit;
 use crate::connector::Connector;
 use crate::error::{Error, Result};
 use crate::flow::{Payload, same_browser};
-use crate::grant::Minted;
+use crate::grant::{Minted, NewGrant};
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
 
@@ -64,6 +64,8 @@ pub struct CallbackPage {
     pub result: Result<()>,
     /// Which flow it was, for the audit log.
     flow: Option<(ConnectionKey, KeyId, String)>,
+    /// What else the audit log says of a refusal.
+    details: Vec<(&'static str, String)>,
 }
 
 /// A flow that this browser may finish.
@@ -92,6 +94,7 @@ impl Engine {
             account: None,
             result: Ok(()),
             flow: None,
+            details: Vec::new(),
         };
         page.result = self.finish(&request, &mut page).await;
         match &page.result {
@@ -101,6 +104,9 @@ impl Engine {
                 let mut audit = Audit::new("flow.reject", self.clock.now()).outcome(error.code.as_str());
                 if let Some((key, _, flow)) = &page.flow {
                     audit = audit.connection(key).detail("flow", flow.as_str());
+                }
+                for (name, value) in &page.details {
+                    audit = audit.detail(name, value.as_str());
                 }
                 let mut record = audit.row();
                 // A flow that nobody knows belongs to the space of the path, which is the default one.
@@ -256,13 +262,29 @@ impl Engine {
         audit.address = Some(request.address.clone());
         audit.request_id = Some(request.request_id.clone());
         let key = &taken.flow.key;
-        let stored = self.store_new_grant(connector, key, minted, audit).await?;
-        if self.store.get_connector(&key.space, &key.connector).await?.is_some() {
-            return Ok(());
+        let any_account = taken.payload.allow_account_change;
+        let (stored, replaced) = match self
+            .store_new_grant(connector, key, &minted, any_account, audit)
+            .await?
+        {
+            NewGrant::Stored { connection, replaced } => (connection, replaced),
+            NewGrant::OtherAccount(known) => {
+                let new = minted.tokens.account_id.clone().unwrap_or_default();
+                page.details = vec![("account", known), ("other_account", new)];
+                // Nobody keeps what came, so it must not live on.
+                self.revoke_tokens(connector, key, &minted.tokens).await;
+                return Err(account_changed());
+            }
+        };
+        if self.store.get_connector(&key.space, &key.connector).await?.is_none() {
+            // Somebody deleted the connector while the code was exchanged: what came must not live on.
+            self.end_orphan(connector, &stored.row).await?;
+            return Err(connector_changed());
         }
-        // Somebody deleted the connector while the code was exchanged: what came must not live on.
-        self.end_orphan(connector, &stored.row).await?;
-        Err(connector_changed())
+        if let Some(row) = replaced {
+            self.revoke_row(connector, &row).await;
+        }
+        Ok(())
     }
 }
 
@@ -293,6 +315,14 @@ fn connector_changed() -> Error {
     Error::new(
         ErrorCode::ProviderChanged,
         "the connector was changed or deleted in between; go back and connect again",
+    )
+}
+
+fn account_changed() -> Error {
+    Error::new(
+        ErrorCode::AccountChanged,
+        "another account is connected here, and it stays connected. Go back and connect again, and sign in at the \
+         provider with that account; or disconnect it first",
     )
 }
 

@@ -32,6 +32,8 @@ pub struct StartFlow {
     pub scopes: Option<Vec<String>>,
     /// Which of the owner's accounts.
     pub connection: Option<ConnectionName>,
+    /// Whether another account may take the place of the one that is connected.
+    pub allow_account_change: bool,
 }
 
 /// A flow that was started.
@@ -86,6 +88,9 @@ pub(crate) struct Payload {
     pub(crate) issuer: Option<String>,
     /// Whether the provider announces that it sends `iss`.
     pub(crate) sends_iss: bool,
+    /// Whether another account may take the place of the one that is connected.
+    #[serde(default)]
+    pub(crate) allow_account_change: bool,
 }
 
 impl Drop for Payload {
@@ -128,6 +133,7 @@ impl Engine {
         let (mut payload, authorization_url) = self.prepare(&connector, &base, start.scopes, &state)?;
         payload.return_url = return_url;
         payload.confirm = start.confirm.unwrap_or(true);
+        payload.allow_account_change = start.allow_account_change;
         payload.authorization_url = authorization_url.into();
 
         let now = self.clock.now();
@@ -225,6 +231,7 @@ impl Engine {
             version: connector.row.version,
             issuer: setup.issuer.clone().or_else(|| setup.profile.issuer.clone()),
             sends_iss: setup.profile.sends_iss,
+            allow_account_change: false,
         };
         Ok((payload, url))
     }

@@ -54,6 +54,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::ConnectorSecretsMissing
         | C::FlowAlreadyUsed
         | C::ProviderChanged
+        | C::AccountChanged
         | C::AuthorizationRequired => StatusCode::CONFLICT,
         C::TicketUsed => StatusCode::GONE,
         C::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -27,6 +27,9 @@ pub(crate) struct StartBody {
     /// Which of the owner's accounts; `default` if left out.
     #[schema(value_type = Option<String>)]
     connection: Connection,
+    /// Whether another account of the provider may take the place of the one that is connected; no if left out.
+    #[serde(default)]
+    allow_account_change: bool,
 }
 
 /// A flow that was started.
@@ -82,6 +85,7 @@ pub(crate) async fn start_oauth_flow(
         confirm: body.confirm,
         scopes: body.scopes,
         connection: body.connection,
+        allow_account_change: body.allow_account_change,
     };
     let started = state.engine.start_flow(&caller, &connector_id(id)?, start).await?;
     Ok(axum::Json(StartAnswer {

@@ -257,6 +257,7 @@ fn title(code: ErrorCode) -> &'static str {
         ErrorCode::FlowExpired => "This took too long",
         ErrorCode::FlowAlreadyUsed => "Already finished",
         ErrorCode::FlowBrowserMismatch | ErrorCode::TicketUsed => "Another browser",
+        ErrorCode::AccountChanged => "Another account is connected",
         ErrorCode::RateLimited => "Too many attempts",
         ErrorCode::ProviderUnavailable => "The provider has a problem",
         _ => "The account was not connected",

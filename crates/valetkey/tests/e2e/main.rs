@@ -4,6 +4,7 @@
 
 mod support;
 
+mod account_change;
 mod accounts;
 mod answer_fields;
 mod answers;

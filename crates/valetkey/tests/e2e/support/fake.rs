@@ -53,6 +53,7 @@ struct State {
     scripts: VecDeque<Script>,
     gate: Option<Gate>,
     account: String,
+    names_accounts: bool,
     lifetime: Option<u64>,
     issuer: Option<String>,
     metadata: Option<Reply>,
@@ -81,6 +82,7 @@ impl Fake {
             scripts: VecDeque::new(),
             gate: None,
             account: "alice".to_owned(),
+            names_accounts: false,
             lifetime: Some(3600),
             issuer: None,
             metadata: None,
@@ -121,6 +123,11 @@ impl Fake {
     /// Who is logged in at the provider and says yes to everything.
     pub(crate) fn sign_in(&self, account: &str) {
         account.clone_into(&mut self.lock().account);
+    }
+
+    /// Says in token answers for whose account they are: `account` with `id` and `label`.
+    pub(crate) fn name_accounts(&self) {
+        self.lock().names_accounts = true;
     }
 
     /// How long the access tokens live that are made from now on, and `expires_in`; `None` for ever, and no `expires_in`.
@@ -344,6 +351,9 @@ impl State {
             },
         );
         let mut body = json!({"access_token": access, "token_type": "Bearer", "scope": scope});
+        if self.names_accounts {
+            body["account"] = json!({"id": format!("id-of-{account}"), "label": account});
+        }
         if get("grant_type") != "client_credentials" {
             let refresh = self.remember(secret("refresh"));
             self.refresh.insert(refresh.clone(), (account, scope));
