@@ -137,7 +137,8 @@ impl Engine {
         if let Some(error) = &callback.error {
             return Err(refused(error));
         }
-        let connector = self.unchanged_connector(&taken, page).await?;
+        let connector = self.unchanged_connector(&taken.flow, &taken.payload).await?;
+        page.connector_name = Some(connector.row.name.clone());
         self.exchange(&connector, &taken, &callback, request, page).await
     }
 
@@ -195,16 +196,14 @@ impl Engine {
             .await
     }
 
-    /// The connector, if it is still the one that the flow was started for.
-    async fn unchanged_connector(&self, taken: &Taken, page: &mut CallbackPage) -> Result<Arc<Connector>> {
-        let key = &taken.flow.key;
-        let connector = self.load_connector(&key.space, &key.connector).await?;
+    /// The connector, if it is still the one that the flow was started for, by somebody who may still do so.
+    pub(crate) async fn unchanged_connector(&self, flow: &FlowRow, payload: &Payload) -> Result<Arc<Connector>> {
+        let connector = self.load_connector(&flow.key.space, &flow.key.connector).await?;
         let connector = connector
-            .filter(|c| c.row.version == taken.payload.version)
+            .filter(|c| c.row.version == payload.version)
             .ok_or_else(connector_changed)?;
-        page.connector_name = Some(connector.row.name.clone());
         // Decisions are made at use time: a key that was invalidated in between finishes nothing.
-        if self.store.get_key(&taken.flow.started_by).await?.is_none() {
+        if self.store.get_key(&flow.started_by).await?.is_none() {
             return Err(Error::new(
                 ErrorCode::ConnectNotAllowed,
                 "whoever started this may no longer connect accounts; ask an administrator",
@@ -244,7 +243,7 @@ impl Engine {
         let sent_at = self.clock.now();
         let response = match self.wire.send_token(token_request, self.settings.token_timeout).await {
             Outcome::Answered(response) => response,
-            Outcome::NotSent(error) | Outcome::Uncertain(error) => return Err(no_answer(error)),
+            Outcome::NotSent(error) | Outcome::Uncertain(error) => return Err(no_answer(error, "token URL")),
         };
         let tokens = valetkey_oauth::read_token_response(&setup.profile, &response)
             .map_err(|e| exchange_error(&crate::refresh::masked(e, &client, code)))?;
@@ -288,24 +287,25 @@ impl Engine {
     }
 }
 
-/// Why a code could not be exchanged at all.
-fn no_answer(error: WireError) -> Error {
+/// Why the provider was not reached at the address that the connector calls `place`.
+pub(crate) fn no_answer(error: WireError, place: &str) -> Error {
     let (code, message) = match error {
         WireError::TooLarge => (
             ErrorCode::ProviderResponseTooLarge,
-            "the provider's answer is larger than allowed; nothing was stored. An administrator should check the connector",
+            "the provider's answer is larger than allowed; nothing was stored. An administrator should check the connector"
+                .to_owned(),
         ),
         WireError::HostNotAllowed => (
             ErrorCode::HostNotAllowed,
-            "the host of the token URL is not in allowed_hosts; an operator can add it",
+            format!("the host of the {place} is not in allowed_hosts; an operator can add it"),
         ),
         WireError::AddressDenied | WireError::Insecure => (
             ErrorCode::AddressDenied,
-            "the address of the token URL is not allowed here; an operator can allow it",
+            format!("the address of the {place} is not allowed here; an operator can allow it"),
         ),
         _ => (
             ErrorCode::ProviderUnavailable,
-            "the provider cannot be reached now; go back and connect again",
+            "the provider cannot be reached now; go back and connect again".to_owned(),
         ),
     };
     Error::new(code, message).because(error)

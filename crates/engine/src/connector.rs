@@ -138,14 +138,17 @@ impl Connector {
 fn binding(row: &ConnectorRow, oauth: Option<&OauthSetup>, hosts: &[HostRule]) -> Digest {
     let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
     let client = oauth.map(|o| {
-        json!([
-            o.client_id,
-            o.authorization_url,
-            o.token_url,
-            o.revocation_url,
-            o.issuer,
-            o.resource
-        ])
+        let mut parts = vec![
+            json!(o.client_id),
+            json!(o.authorization_url),
+            json!(o.token_url),
+            json!(o.revocation_url),
+            json!(o.issuer),
+            json!(o.resource),
+        ];
+        // Only where there is one, so that what was stored before there were any stays as it is.
+        parts.extend(o.pushed_authorization_url.as_ref().map(|url| json!(url)));
+        parts
     });
     let parts = json!([
         row.space.as_str(),

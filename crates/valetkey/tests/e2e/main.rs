@@ -19,6 +19,7 @@ mod flow_binding;
 mod flow_callback;
 mod flow_discovery;
 mod flow_limits;
+mod flow_push;
 mod flow_request;
 mod flow_start;
 mod oidc;
