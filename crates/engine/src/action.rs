@@ -297,7 +297,7 @@ impl Engine {
         let Held::Token(ready) = &session.held else {
             return Ok(response);
         };
-        if !call.attach_credential {
+        if !call.attach_credential || session.needs_other_sign_in(&response)? {
             return Ok(response);
         }
         if !spec.rejects_token(&response) {
@@ -311,7 +311,7 @@ impl Engine {
                 session.held = Held::Token(renewed);
                 let again = session.authenticated(request, true)?;
                 let response = self.send(session, again, limits).await?;
-                if !spec.rejects_token(&response) {
+                if !session.needs_other_sign_in(&response)? && !spec.rejects_token(&response) {
                     self.accepted(&session.key);
                 }
                 Ok(response)
@@ -401,6 +401,19 @@ impl Session<'_> {
                 .map(|g| g.metadata.clone())
                 .unwrap_or_default(),
             Held::Nothing | Held::Fields(_) => Map::new(),
+        }
+    }
+
+    /// Whether the service demands another sign-in (RFC 9470), which no refresh can bring: a person is told so. Where no
+    /// person ever signed in, the service's own answer says it.
+    fn needs_other_sign_in(&self, response: &Response) -> Result<bool> {
+        match valetkey_oauth::read_step_up(response) {
+            None => Ok(false),
+            Some(demand) if self.connector.has_flow() => {
+                let row = &self.connector.row;
+                Err(Authorization::step_up(&demand, &row.auth_type, &row.id))
+            }
+            Some(_) => Ok(true),
         }
     }
 

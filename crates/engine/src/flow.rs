@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use valetkey_core::encode::base64url;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Owner, Privilege, Secret, Timestamp};
-use valetkey_oauth::AuthorizationRequest;
+use valetkey_oauth::{AuthorizationRequest, StepUp};
+use valetkey_spec::OauthSetup;
 use valetkey_store::rows::{FlowRow, FlowState};
 
 use crate::Engine;
@@ -40,6 +41,10 @@ pub struct StartFlow {
     pub connection: Option<ConnectionName>,
     /// Whether another account may take the place of the one that is connected.
     pub allow_account_change: bool,
+    /// What an API demanded of the sign-in: authentication contexts, the preferred one first.
+    pub acr_values: Option<String>,
+    /// How old the sign-in may be, in seconds.
+    pub max_age: Option<u64>,
 }
 
 /// A flow that was started.
@@ -115,7 +120,8 @@ impl Engine {
         };
 
         let state = valetkey_oauth::new_state(&*self.rng);
-        let mut payload = self.prepare(&connector, &base, start.scopes, &state)?;
+        let step_up = step_up(start.acr_values.as_deref(), start.max_age)?;
+        let mut payload = self.prepare(&connector, &base, start.scopes, &step_up, &state)?;
         payload.return_url = return_url;
         payload.confirm = start.confirm.unwrap_or(true);
         payload.allow_account_change = start.allow_account_change;
@@ -167,6 +173,7 @@ impl Engine {
         connector: &Connector,
         base: &Url,
         scopes: Option<Vec<String>>,
+        step_up: &StepUp,
         state: &Secret<String>,
     ) -> Result<Payload> {
         let setup = connector.oauth()?;
@@ -185,7 +192,8 @@ impl Engine {
             .authorize
             .pkce
             .then(|| valetkey_oauth::new_pkce(&*self.rng));
-        let extra_params = BTreeMap::new();
+        let extra_params = step_up.params();
+        check_step_up(&extra_params, setup, &authorization_url)?;
         let url = AuthorizationRequest {
             profile: &setup.profile,
             endpoint: &authorization_url,
@@ -340,6 +348,35 @@ fn without_fragment(text: &str) -> std::result::Result<Url, ()> {
     let (rest, _) = text.split_once('#').ok_or(())?;
     valetkey_oauth::check_endpoint(rest).map_err(|_| ())?;
     Url::parse(text).map_err(|_| ())
+}
+
+/// What the caller demands of the sign-in.
+fn step_up(acr_values: Option<&str>, max_age: Option<u64>) -> Result<StepUp> {
+    let mut demand = StepUp::default();
+    if let Some(text) = acr_values {
+        demand = demand.with_acr_values(text).ok_or_else(|| {
+            validation("acrValues: must be words of visible ASCII separated by single spaces, at most 1024 characters")
+        })?;
+    }
+    if let Some(seconds) = max_age {
+        demand = demand
+            .with_max_age(seconds)
+            .ok_or_else(|| validation("maxAge: must be a number of seconds, at most ten years"))?;
+    }
+    Ok(demand)
+}
+
+/// What the connector itself demands of a sign-in is not for callers to weaken.
+fn check_step_up(wanted: &BTreeMap<String, String>, setup: &OauthSetup, endpoint: &Url) -> Result<()> {
+    let own = &setup.profile.authorize.extra_params;
+    let fixed = |name: &str| own.contains_key(name) || endpoint.query_pairs().any(|(own, _)| own == name);
+    match wanted.keys().find(|name| fixed(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            ErrorCode::ReservedParameter,
+            format!("the connector sets {name} itself, so a flow cannot; an administrator can change it there"),
+        )),
+    }
 }
 
 /// The scopes to ask for: the connector's, or the part of them that the caller wants.

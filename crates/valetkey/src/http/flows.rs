@@ -30,6 +30,10 @@ pub(crate) struct StartBody {
     /// Whether another account of the provider may take the place of the one that is connected; no if left out.
     #[serde(default)]
     allow_account_change: bool,
+    /// Authentication contexts that the sign-in must have, separated by spaces: `acr_values` of an `authorization`.
+    acr_values: Option<String>,
+    /// How many seconds old the sign-in may be: `max_age` of an `authorization`.
+    max_age: Option<u64>,
 }
 
 /// A flow that was started.
@@ -86,6 +90,8 @@ pub(crate) async fn start_oauth_flow(
         scopes: body.scopes,
         connection: body.connection,
         allow_account_change: body.allow_account_change,
+        acr_values: body.acr_values,
+        max_age: body.max_age,
     };
     let started = state.engine.start_flow(&caller, &connector_id(id)?, start).await?;
     Ok(axum::Json(StartAnswer {

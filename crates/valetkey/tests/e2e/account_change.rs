@@ -1,10 +1,13 @@
 //! A connection stays with the account that it was made for, unless whoever starts the flow says that it may change.
 
 use serde_json::{Value, json};
+use valetkey_core::encode::base64url;
 
 use crate::support::api::Api;
 use crate::support::browser::{Browser, Page, param};
 use crate::support::canary::Canaries;
+use crate::support::fake::Script;
+use crate::support::secret;
 use crate::support::stage::Stage;
 use crate::support::valetkey::Setup;
 
@@ -208,4 +211,44 @@ async fn a39_ids_of_another_oauth_client_are_not_compared() {
     assert_eq!(stage.user.status("api").await, "reauthorize connector_changed");
     connect_as(&stage, &stage.user, "bob", json!({})).await.connected();
     assert_eq!(account(&stage.user).await, "id-of-bob");
+}
+
+/// An id token that nobody signed, for somebody else, from somewhere else, long ago.
+fn forged_id_token(sub: &str) -> String {
+    let part = |value: Value| base64url(value.to_string().as_bytes());
+    let claims = json!({
+        "iss": "https://evil.example", "aud": "another-client", "sub": sub, "exp": 1, "nonce": "x", "email": sub,
+    });
+    format!("{}.{}.", part(json!({"alg": "none"})), part(claims))
+}
+
+#[tokio::test]
+async fn a47_a_forged_id_token_changes_nothing() {
+    let stage = stage().await;
+    let mallory = secret("mallory");
+    for _ in 0..2 {
+        let forged = forged_id_token(&mallory);
+        stage.fake.script([Script::Patch(json!({"id_token": forged}))]);
+        connect_as(&stage, &stage.user, "alice", json!({})).await.connected();
+        let token = stage.user.token("api").await.expect(200);
+        assert_eq!(token["account"], json!({"id": "id-of-alice", "label": "alice"}));
+        Canaries::new([mallory.clone(), forged]).are_not_below(&stage.valetkey.setup.data_dir());
+    }
+    let refreshed = forged_id_token(&mallory);
+    stage.fake.script([Script::Patch(json!({"id_token": refreshed}))]);
+    stage.user.renew("api").await.expect(200);
+    assert_eq!(account(&stage.user).await, "id-of-alice");
+    connect_as(&stage, &stage.user, "bob", json!({}))
+        .await
+        .failed(409, "account_changed");
+}
+
+#[tokio::test]
+async fn a47_a_connector_type_cannot_take_an_account_from_an_id_token_that_nobody_verified() {
+    let spec = SPEC.replace("account_id: account.id", "account_id: id_token.sub");
+    let stage = stage_with(&spec.replace("account.label", "id_token.email")).await;
+    let forged = forged_id_token("mallory");
+    stage.fake.script([Script::Patch(json!({"id_token": forged}))]);
+    connect_as(&stage, &stage.user, "alice", json!({})).await.connected();
+    assert_eq!(stage.user.token("api").await.expect(200)["account"], Value::Null);
 }

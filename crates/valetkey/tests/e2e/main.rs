@@ -29,3 +29,4 @@ mod refresh_end;
 mod restart;
 mod return_url;
 mod secrets;
+mod step_up;
