@@ -99,6 +99,8 @@ codes! {
     RateLimited = "rate_limited",
     /// Too many flows of this user are waiting.
     TooManyFlows = "too_many_flows",
+    /// Too many calls of this connection, of this space or to this service run at the same time.
+    TooManyCalls = "too_many_calls",
     /// The flow is unknown, or the callback is malformed.
     FlowInvalid = "flow_invalid",
     /// The flow is older than its time to live.

@@ -104,6 +104,8 @@ struct Session<'a> {
     action: &'a str,
     held: Held,
     hosts: Vec<HostRule>,
+    /// Whether something was sent already, which a caller who repeats the whole action would send twice.
+    begun: bool,
 }
 
 impl Engine {
@@ -238,6 +240,7 @@ impl Engine {
             action,
             held,
             hosts: Vec::new(),
+            begun: false,
         };
         let metadata = session.metadata();
         session.hosts = connector
@@ -322,7 +325,16 @@ impl Engine {
         }
     }
 
-    async fn send(&self, session: &Session<'_>, request: Request, limits: Limits) -> Result<Response> {
+    async fn send(&self, session: &mut Session<'_>, request: Request, limits: Limits) -> Result<Response> {
+        let place = self.place(&session.key, &request.url).await;
+        let _place = place.map_err(|error| {
+            if session.begun {
+                Error::new(ErrorCode::ProviderUnavailable, error.message)
+            } else {
+                error
+            }
+        })?;
+        session.begun = true;
         self.wire.send_api(request, limits).await.map_err(|error| {
             if matches!(
                 error,

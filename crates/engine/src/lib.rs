@@ -12,6 +12,7 @@ mod audit;
 mod callback;
 mod caller;
 mod connector;
+mod crowd;
 mod discovery;
 mod error;
 pub mod flow;
@@ -45,7 +46,7 @@ pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
-pub use settings::{RateLimit, Settings};
+pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
 pub use vault::{OpenVaultError, open_vault};
 
@@ -90,6 +91,7 @@ pub struct Engine {
     keys: Cache<KeyId, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
     strangers: callback::Strangers,
+    crowds: crowd::Crowds,
     connectors: Cache<(SpaceId, ConnectorId), Arc<connector::Connector>>,
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
@@ -104,6 +106,7 @@ impl Engine {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
+        let crowds = crowd::Crowds::new(&parts.settings.calls);
         Arc::new(Self {
             settings: parts.settings,
             store: parts.store,
@@ -119,6 +122,7 @@ impl Engine {
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
             strangers: callback::Strangers::default(),
+            crowds,
             connectors: Cache::new(1_000),
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),

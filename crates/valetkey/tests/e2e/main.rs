@@ -15,6 +15,7 @@ mod api_keys;
 mod api_spaces;
 mod audit;
 mod catalogue;
+mod crowds;
 mod flow_binding;
 mod flow_callback;
 mod flow_discovery;
