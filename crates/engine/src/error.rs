@@ -190,11 +190,10 @@ impl Authorization {
         let mut authorization = Self::new(Reason::TokenRevoked, auth_type, connector);
         authorization.acr_values = demand.acr_values().map(str::to_owned);
         authorization.max_age = demand.max_age();
-        let mut error = Error::from(authorization);
-        error.message =
-            "the service wants a stronger or a more recent sign-in; start the OAuth flow with the acrValues and \
-                         the maxAge that it names"
-                .to_owned();
+        let sentence = "the service wants a stronger or a more recent sign-in; start the OAuth flow with the acrValues and the \
+                        maxAge that it names";
+        let mut error = Error::new(ErrorCode::AuthorizationRequired, sentence);
+        error.authorization = Some(Box::new(authorization));
         error
     }
 }

@@ -41,7 +41,7 @@ use valetkey_store::Store;
 pub use action::{Execute, ExecuteResult, TestResult};
 pub use callback::{CallbackPage, CallbackRequest};
 pub use caller::Caller;
-pub use connector::{ChangeConnector, ConnectorView, NewConnector};
+pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};

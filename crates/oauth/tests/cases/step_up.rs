@@ -11,10 +11,6 @@ fn read(challenges: &[&str]) -> Option<(Option<String>, Option<u64>)> {
     Some((demand.acr_values().map(str::to_owned), demand.max_age()))
 }
 
-fn demand(acr_values: &str, max_age: u64) -> Option<(Option<String>, Option<u64>)> {
-    Some((Some(acr_values.to_owned()), Some(max_age)))
-}
-
 #[test]
 fn a54_the_demand_is_read_from_the_challenge() {
     let rfc = r#"Bearer error="insufficient_user_authentication", error_description="A different authentication level is required", acr_values="myACR""#;
@@ -26,19 +22,12 @@ fn a54_the_demand_is_read_from_the_challenge() {
         r#"DPoP realm="a, b=\"c\"", error="insufficient_user_authentication", acr_values="x y", max_age=5"#,
         r#"Basic YWJj==, Negotiate, Bearer error="insufficient_user_authentication", acr_values="x y", max_age=5, Digest realm="d""#,
     ];
+    let demand = Some((Some("x y".to_owned()), Some(5)));
     for text in table {
-        assert_eq!(read(&[text]), demand("x y", 5), "{text}");
+        assert_eq!(read(&[text]), demand, "{text}");
     }
-    assert_eq!(
-        read(&[r#"Basic realm="a""#, table[1]]),
-        demand("x y", 5),
-        "the second header"
-    );
-    assert_eq!(
-        read(&["Bearer \"", table[1]]),
-        demand("x y", 5),
-        "a broken header hides no other"
-    );
+    assert_eq!(read(&[r#"Basic realm="a""#, table[1]]), demand, "the second header");
+    assert_eq!(read(&["Bearer \"", table[1]]), demand, "a broken header hides no other");
     assert_eq!(
         read(&[r#"Bearer error="insufficient_user_authentication""#]),
         Some((None, None))
@@ -104,7 +93,7 @@ fn a54_a_demand_becomes_parameters_of_the_authorization_request() {
 
 proptest! {
     #[test]
-    fn a54_no_challenge_breaks_the_reader(text in r#"[ -~]{0,80}"#) {
+    fn a54_no_challenge_breaks_the_reader(text in r"[ -~]{0,80}") {
         let _ = read(&[&text]);
         let _ = read(&[&format!("Bearer error=insufficient_user_authentication, {text}")]);
     }

@@ -1,11 +1,13 @@
 //! The OAuth flow over the API: start, cancel, disconnect, standing. The pages that browsers see are in `pages`.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Path, RawQuery, State};
 use axum::response::IntoResponse;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::{ConnectionName, ErrorCode, Secret, Timestamp};
+use valetkey_core::{ConnectionName, ConnectorId, ErrorCode, Secret, Timestamp};
 use valetkey_engine::AuthStatus;
 use valetkey_engine::flow::StartFlow;
 
@@ -68,10 +70,14 @@ pub(crate) struct DisconnectBody {
     connection: Connection,
 }
 
-/// Takes no field.
+/// Which connectors are asked about.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoFields {}
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct StatusBody {
+    /// Only these, at most 500; those that do not exist are left out of the answer. All of the space if left out.
+    #[schema(value_type = Option<Vec<String>>)]
+    connector_ids: Option<BTreeSet<ConnectorId>>,
+}
 
 /// Starts the authorization code flow for the caller.
 #[utoipa::path(post, path = "/api/actions/connector/{id}/_start_oauth_flow", tag = "connect", request_body = StartBody,
@@ -178,13 +184,16 @@ pub(crate) async fn oauth_disconnect(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How the caller stands with every connector.
-#[utoipa::path(post, path = "/api/actions/connectors/_me/auth_status", tag = "connect", request_body = NoFields,
-    responses((status = 200, body = std::collections::BTreeMap<String, AuthStatus>)))]
+/// How the caller stands with every connector, or with some.
+#[utoipa::path(post, path = "/api/actions/connectors/_me/auth_status", tag = "connect", request_body = StatusBody,
+    responses((status = 200, body = std::collections::BTreeMap<String, AuthStatus>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn auth_status(
     State(state): State<AppState>,
     Guarded(caller): Guarded,
-    Json(NoFields {}): Json<NoFields>,
+    Json(body): Json<StatusBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    Ok(axum::Json(state.engine.auth_status(&caller).await?))
+    Ok(axum::Json(match &body.connector_ids {
+        Some(ids) => state.engine.auth_status_of(&caller, ids).await?,
+        None => state.engine.auth_status(&caller).await?,
+    }))
 }

@@ -1,7 +1,7 @@
 //! How many calls run at the same time, and what becomes of those that are too many.
 
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::support::api::{Answer, Api};
 use crate::support::raw::{Gate, Reply};
@@ -32,9 +32,8 @@ fn body() -> Value {
     json!({"params": {"subAction": "request", "subActionParams": {"path": "/api/slow"}}})
 }
 
-fn call(api: &Api) -> JoinHandle<Answer> {
-    let api = api.clone();
-    tokio::spawn(async move { api.on("api", "_execute", body()).await })
+async fn call(api: Api) -> Answer {
+    api.on("api", "_execute", body()).await
 }
 
 async fn arrived(stage: &Stage, calls: usize) {
@@ -47,19 +46,19 @@ async fn arrived(stage: &Stage, calls: usize) {
 /// Two calls run; a third one is refused, while that of somebody else goes through.
 async fn third_is_refused(stage: (Stage, Gate), held: [&Api; 2], refused: &Api, other: Option<&Api>) {
     let (stage, gate) = stage;
-    let mut running: Vec<_> = held.into_iter().map(call).collect();
+    let mut running: JoinSet<_> = held.into_iter().cloned().map(call).collect();
     arrived(&stage, 2).await;
     let answer = refused.on("api", "_execute", body()).await;
     answer.refused(429, "too_many_calls");
     assert_eq!(answer.retry_after(), 1);
     if let Some(other) = other {
-        running.push(call(other));
+        running.spawn(call(other.clone()));
         arrived(&stage, 3).await;
     }
     gate.open();
     let calls = running.len();
-    for call in running {
-        assert_eq!(call.await.expect("an answer").expect(200)["status"], "ok");
+    for answer in running.join_all().await {
+        assert_eq!(answer.expect(200)["status"], "ok");
     }
     assert_eq!(refused.on("api", "_execute", body()).await.expect(200)["status"], "ok");
     assert_eq!(

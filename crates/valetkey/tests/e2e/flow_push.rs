@@ -189,14 +189,12 @@ async fn a45_a_reference_that_came_too_late_is_not_used() {
     let link = open(&stage, &mut browser, &flow).await;
     let gate = stage.fake.hold_tokens();
     let mut late = browser.clone();
-    let waiting = tokio::spawn({
-        let link = link.clone();
-        async move { late.open(link.as_str()).await }
+    let (page, ()) = tokio::join!(late.open(link.as_str()), async {
+        until("the push", async || (!stage.fake.seen("/par").is_empty()).then_some(())).await;
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        gate.open();
     });
-    until("the push", async || (!stage.fake.seen("/par").is_empty()).then_some(())).await;
-    tokio::time::sleep(Duration::from_millis(1100)).await;
-    gate.open();
-    waiting.await.expect("a page").failed(502, "provider_unavailable");
+    page.failed(502, "provider_unavailable");
     assert!(stage.fake.seen("/authorize").is_empty());
     let callback = browser.walk(link).await;
     browser.open(callback.as_str()).await.connected();

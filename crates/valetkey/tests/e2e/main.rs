@@ -12,6 +12,7 @@ mod api_access;
 mod api_bodies;
 mod api_fields;
 mod api_keys;
+mod api_lists;
 mod api_spaces;
 mod audit;
 mod catalogue;
