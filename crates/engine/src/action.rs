@@ -103,7 +103,8 @@ struct Session<'a> {
     key: ConnectionKey,
     action: &'a str,
     held: Held,
-    hosts: Vec<HostRule>,
+    /// Where the credential may go, if the connection has a say in it; else the connector knows.
+    hosts: Option<Vec<HostRule>>,
     /// Whether something was sent already, which a caller who repeats the whole action would send twice.
     begun: bool,
 }
@@ -239,14 +240,14 @@ impl Engine {
             key,
             action,
             held,
-            hosts: Vec::new(),
+            hosts: None,
             begun: false,
         };
         let metadata = session.metadata();
-        session.hosts = connector
-            .spec
-            .allowed_hosts(&connector.row.config, &metadata)
-            .map_err(|error| crate::connector::invalid(&[error]))?;
+        if !metadata.is_empty() {
+            let hosts = connector.spec.allowed_hosts(&connector.row.config, &metadata);
+            session.hosts = Some(hosts.map_err(|error| crate::connector::invalid(&[error]))?);
+        }
         Ok(session)
     }
 
@@ -286,7 +287,7 @@ impl Engine {
             max_body: call.max_body.unwrap_or(self.settings.max_response_content_length),
         };
         // A call without the credential may go further: the run has checked it against the hosts that its spec names for it.
-        let at_home = session.hosts.iter().any(|rule| rule.matches(&call.request.url));
+        let at_home = session.hosts().iter().any(|rule| rule.matches(&call.request.url));
         if call.attach_credential && !at_home {
             self.deny(session, ErrorCode::OriginNotAllowed);
             return Err(Error::new(
@@ -294,7 +295,8 @@ impl Engine {
                 "the request would go to a host that this connector may not talk to",
             ));
         }
-        let repeat = (call.attach_credential && call.repeatable).then(|| call.request.clone());
+        let renewable = matches!(session.held, Held::Token(_));
+        let repeat = (renewable && call.attach_credential && call.repeatable).then(|| call.request.clone());
         let first = session.authenticated(call.request, call.attach_credential)?;
         let response = self.send(session, first, limits).await?;
         let Held::Token(ready) = &session.held else {
@@ -402,6 +404,10 @@ impl Engine {
 }
 
 impl Session<'_> {
+    fn hosts(&self) -> &[HostRule] {
+        self.hosts.as_deref().unwrap_or(&self.connector.hosts)
+    }
+
     /// What token answers said about the connection: `instance_url` and the like.
     fn metadata(&self) -> Map<String, Value> {
         match &self.held {

@@ -77,6 +77,8 @@ pub(crate) struct Connector {
     pub(crate) row: ConnectorRow,
     pub(crate) spec: Arc<Spec>,
     pub(crate) oauth: Option<OauthSetup>,
+    /// Where its credential may go, as far as no connection has a say in it.
+    pub(crate) hosts: Vec<HostRule>,
     read_at: Duration,
 }
 
@@ -242,6 +244,7 @@ impl Engine {
             row,
             spec,
             oauth,
+            hosts,
             read_at: self.clock.monotonic(),
         })
     }

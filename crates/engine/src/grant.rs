@@ -444,6 +444,7 @@ impl Engine {
                 audit.details.insert("account_changed".to_owned(), true.into());
             }
             let grant = self.seal_grant(connector, key, generation, minted, None)?;
+            let now = self.clock.now();
             let row = ConnectionRow {
                 key: key.clone(),
                 generation,
@@ -453,9 +454,12 @@ impl Engine {
                 spec_version: connector.spec.version,
                 account_id: minted.tokens.account_id.clone(),
                 account_label: minted.tokens.account_label.clone(),
-                connected_at: self.clock.now(),
+                connected_at: now,
                 refreshed_at: None,
                 intent: None,
+                due_at: None,
+                used_at: now,
+                notice: None,
             };
             match self.store.put_connection(row, audit.clone()).await? {
                 Committed::Done(row) => {

@@ -33,10 +33,11 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 use tokio_util::task::TaskTracker;
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId};
 use valetkey_seal::KeyRing;
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
+use valetkey_store::rows::Digest;
 
 pub use action::{Execute, ExecuteResult, TestResult};
 pub use callback::{CallbackPage, CallbackRequest};
@@ -88,7 +89,7 @@ pub struct Engine {
     /// Names this process in leases.
     holder: String,
     key_hashing: hmac::Key,
-    keys: Cache<KeyId, Arc<key::KnownKey>>,
+    keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
     strangers: callback::Strangers,
     crowds: crowd::Crowds,

@@ -9,16 +9,22 @@ use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp
 
 use crate::StoreError;
 use crate::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectionState, ConnectorRow,
-    Digest, FlowRow, GrantRow, KeyRow, TakenFlow, VaultRow,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
+    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Everything that a store does.
-pub trait Store: Vault + Keys + Connectors + Flows + Connections + AuditLog + Limits + fmt::Debug {}
+pub trait Store:
+    Vault + Keys + Connectors + Flows + Connections + Refreshes + Jobs + AuditLog + Limits + Transfer + fmt::Debug
+{
+}
 
-impl<T: Vault + Keys + Connectors + Flows + Connections + AuditLog + Limits + fmt::Debug> Store for T {}
+impl<T> Store for T where
+    T: Vault + Keys + Connectors + Flows + Connections + Refreshes + Jobs + AuditLog + Limits + Transfer + fmt::Debug
+{
+}
 
 /// The installation's identity and its wrapped data keys.
 #[async_trait]
@@ -29,8 +35,15 @@ pub trait Vault: Send + Sync {
     /// Writes the identity and the first key of a new store. `false` if it had one already.
     async fn init_vault(&self, row: VaultRow) -> Result<bool>;
 
+    /// Replaces the wrapped data keys, if they are still exactly `before`. `false` if they are not, and nothing was written.
+    async fn replace_keys(&self, before: &[SealingKeyRow], after: Vec<SealingKeyRow>, audit: AuditRow) -> Result<bool>;
+
     /// Proves that the store can be written: a durable write of its own.
     async fn probe(&self) -> Result<()>;
+
+    /// What the store's own clock says; `None` for an engine that has none but the process's. Every process that shares
+    /// the store tells time by it.
+    async fn time(&self) -> Result<Option<Timestamp>>;
 }
 
 /// API keys.
@@ -69,8 +82,14 @@ pub trait Connectors: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ConnectorRow>>;
 
-    /// Removes the connector, its flows and its connections. `false` if there was none.
+    /// Removes the connector, its flows and its connections, but no jobs. `false` if there was none.
     async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool>;
+
+    /// The connectors of all spaces, by space and id, after `after`, at most `limit`: for work on the whole installation.
+    async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>>;
+
+    /// Replaces sealed bytes by others that hold the same, if the version is still this one.
+    async fn reseal_connector(&self, space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> Result<bool>;
 }
 
 /// Flows.
@@ -107,41 +126,18 @@ pub trait Connections: Send + Sync {
     /// [`Committed::Lost`]: sealed bytes are bound to their generation, so the caller seals again and repeats.
     async fn put_connection(&self, row: ConnectionRow, audit: AuditRow) -> Result<Committed>;
 
-    /// Takes the lease of a connection and writes the intent, durably: nobody else may refresh until `lease_until`.
-    /// Only for active connections at exactly this generation. An intent whose lease ended is taken over.
-    async fn claim_refresh(
+    /// Turns the connection into a tombstone with generation `generation + 1` that stays until `until`, and adds the job
+    /// that ends the grant at the provider, all in one. [`Committed::Done`] has the tombstone. Only if the stored
+    /// generation is exactly `generation` and it is no tombstone: else [`Committed::Lost`], because a job is made of one
+    /// generation's tokens.
+    async fn disconnect(
         &self,
         key: &ConnectionKey,
         generation: i64,
-        holder: &str,
-        now: Timestamp,
-        lease: Duration,
-    ) -> Result<Claim>;
-
-    /// Writes the pair that a refresh brought: the new generation is `generation + 1`, the intent ends, the state is
-    /// active. Only if the stored generation is exactly `generation` and it is not disconnected.
-    async fn finish_refresh(
-        &self,
-        key: &ConnectionKey,
-        generation: i64,
-        grant: GrantRow,
-        now: Timestamp,
+        until: Timestamp,
+        job: Option<JobRow>,
         audit: AuditRow,
     ) -> Result<Committed>;
-
-    /// Ends an intent without a new pair: the lease is free again. With a `state` the connection also changes to it, and
-    /// the grant is kept: bytes are bound to their generation, so the generation stays as it is.
-    async fn release_refresh(
-        &self,
-        key: &ConnectionKey,
-        generation: i64,
-        holder: &str,
-        state: Option<ConnectionState>,
-        audit: Option<AuditRow>,
-    ) -> Result<Committed>;
-
-    /// Turns the connection into a tombstone with a higher generation. The row as it was, if it was not one already.
-    async fn disconnect(&self, key: &ConnectionKey, audit: AuditRow) -> Result<Option<ConnectionRow>>;
 
     /// The connections of a connector, without tombstones, ordered by owner and name, after `after`, at most `limit`.
     async fn list_connections(
@@ -157,6 +153,116 @@ pub trait Connections: Send + Sync {
 
     /// Whether another connection of this connector, not a tombstone, is for the same account at the provider.
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool>;
+
+    /// The connections of all spaces in the order of their keys, without tombstones, after `after`, at most `limit`: for
+    /// work on the whole installation.
+    async fn scan_connections(&self, after: Option<&ConnectionKey>, limit: u32) -> Result<Vec<ConnectionRow>>;
+
+    /// Replaces sealed bytes by others that hold the same, if the generation is still this one and it is no tombstone.
+    /// Nothing else changes.
+    async fn reseal_connection(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        sealed_access: Sealed,
+        sealed_refresh: Option<Sealed>,
+    ) -> Result<bool>;
+
+    /// Notes when connections were last used; a time is only ever raised. Connections that are gone are passed over.
+    async fn touch_connections(&self, used: Vec<(ConnectionKey, Timestamp)>) -> Result<()>;
+
+    /// Removes tombstones whose `due_at` is before `now`, at most `limit`. How many there were.
+    async fn sweep_tombstones(&self, now: Timestamp, limit: u32) -> Result<u64>;
+}
+
+/// What a refresh does to a connection, and what makes it due. Compare-and-set on the generation is the only tool.
+#[async_trait]
+pub trait Refreshes: Send + Sync {
+    /// Takes the lease of a connection and writes the intent, durably: nobody else may refresh until `lease_until`.
+    /// Only for active connections at exactly this generation. An intent whose lease ended is taken over. A connection
+    /// that has a `due_at` is not due again before the lease ends.
+    async fn claim_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Claim>;
+
+    /// Makes the holder's own lease last until `now + lease`. `false` if it is not theirs any more.
+    async fn extend_lease(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<bool>;
+
+    /// Writes the pair that a refresh brought: the new generation is `generation + 1`, the intent and the notice end, the
+    /// state is active. Only if the stored generation is exactly `generation` and it is not disconnected. The lease is
+    /// not asked for: whoever holds the pair that comes from the stored one may write it.
+    async fn finish_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        renewed: Renewed,
+        audit: AuditRow,
+    ) -> Result<Committed>;
+
+    /// Ends the holder's own intent without a new pair: the lease is free again. With a `state` the connection also
+    /// changes to it, and the grant is kept: bytes are bound to their generation, so the generation stays as it is.
+    async fn release_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        released: Released,
+        audit: Option<AuditRow>,
+    ) -> Result<Committed>;
+
+    /// Active connections whose `due_at` is not after `now`, the longest due first, at most `limit`, without those of the
+    /// spaces in `skip`. Costs what is due, not what is stored.
+    async fn list_due(&self, now: Timestamp, skip: &[SpaceId], limit: u32) -> Result<Vec<Due>>;
+
+    /// Sets when an active connection is due next, and the notice that was given, if the generation is still this one.
+    async fn postpone(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        due_at: Option<Timestamp>,
+        notice: Option<String>,
+        audit: Option<AuditRow>,
+    ) -> Result<bool>;
+}
+
+/// Work that must be done although the process may end: telling a provider that a grant is over.
+#[async_trait]
+pub trait Jobs: Send + Sync {
+    /// Adds a job that belongs to no other change. `false` if the id exists in the space.
+    async fn put_job(&self, row: JobRow) -> Result<bool>;
+
+    /// Takes jobs that are due, the longest due first, at most `limit`: each counts an attempt and is due again at
+    /// `until`, should nobody finish or postpone it. No job is given to two callers at once.
+    async fn claim_jobs(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<JobRow>>;
+
+    /// Sets when a job is due next. `false` if it is gone.
+    async fn postpone_job(&self, space: &SpaceId, id: &str, due_at: Timestamp) -> Result<bool>;
+
+    /// Removes a job that is done or given up. `false` if it is gone, and nothing was written.
+    async fn finish_job(&self, space: &SpaceId, id: &str, audit: AuditRow) -> Result<bool>;
+}
+
+/// The whole store, table by table: for moving an installation to another engine.
+#[async_trait]
+pub trait Transfer: Send + Sync {
+    /// The records of a table in the order of its key, after `after` (a record of the same table), at most `limit`, as
+    /// they are stored, tombstones included.
+    async fn export(&self, table: Table, after: Option<&Record>, limit: u32) -> Result<Vec<Record>>;
+
+    /// Writes records as they are, all or none. A record that is there already makes it fail, and nothing is written.
+    async fn import(&self, records: Vec<Record>) -> Result<()>;
 }
 
 /// The audit log.

@@ -128,6 +128,113 @@ pub struct ConnectionRow {
     pub refreshed_at: Option<Timestamp>,
     /// A refresh that was begun and whose end was not recorded.
     pub intent: Option<Intent>,
+    /// When background work looks at it next, if ever; of a tombstone, when it may be removed.
+    pub due_at: Option<Timestamp>,
+    /// When it was last used, to the hour or so: uses are noted late and together.
+    pub used_at: Timestamp,
+    /// The last notice that was given ahead of an end (`expires`, `unused`), so that it is given once.
+    pub notice: Option<String>,
+}
+
+/// What a refresh brought, for [`crate::Refreshes::finish_refresh`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Renewed {
+    /// The new grant.
+    pub grant: GrantRow,
+    /// When it was written.
+    pub at: Timestamp,
+    /// When background work looks at it next.
+    pub due_at: Option<Timestamp>,
+}
+
+/// How an intent ends without a new pair, for [`crate::Refreshes::release_refresh`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Released {
+    /// What the connection changes to, if it changes.
+    pub state: Option<ConnectionState>,
+    /// When background work looks at it next.
+    pub due_at: Option<Timestamp>,
+}
+
+/// A connection that background work should look at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Due {
+    /// Which.
+    pub key: ConnectionKey,
+    /// Its generation when it was listed.
+    pub generation: i64,
+    /// Since when it is due.
+    pub due_at: Timestamp,
+}
+
+/// Work that outlives the process: telling a provider that a grant is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobRow {
+    /// A random id, unique in the space of the connection.
+    pub id: String,
+    /// The connection that it is about; it may be gone.
+    pub key: ConnectionKey,
+    /// What is to be done: `revoke`.
+    pub kind: String,
+    /// Everything that it needs, sealed: the connector may be gone too.
+    pub sealed: Sealed,
+    /// When it is to be tried next.
+    pub due_at: Timestamp,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// A table, as [`crate::Transfer`] names them. Counted attempts are not moved: limits begin anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// The installation and its wrapped keys: one record.
+    Vault,
+    /// API keys.
+    Key,
+    /// Connectors.
+    Connector,
+    /// Connections and tombstones.
+    Connection,
+    /// Flows.
+    Flow,
+    /// Jobs.
+    Job,
+    /// The audit log.
+    Audit,
+}
+
+impl Table {
+    /// All of them, in the order in which they are moved.
+    pub const ALL: [Self; 7] = [
+        Self::Vault,
+        Self::Key,
+        Self::Connector,
+        Self::Connection,
+        Self::Flow,
+        Self::Job,
+        Self::Audit,
+    ];
+}
+
+/// One record of a table, as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// The installation.
+    Vault(VaultRow),
+    /// An API key.
+    Key(KeyRow),
+    /// A connector.
+    Connector(ConnectorRow),
+    /// A connection or a tombstone.
+    Connection(Box<ConnectionRow>),
+    /// A flow.
+    Flow(FlowRow),
+    /// A job.
+    Job(JobRow),
+    /// A record of the audit log.
+    Audit(AuditEntry),
 }
 
 /// The durable note that a refresh token is about to be spent.
@@ -143,7 +250,7 @@ pub struct Intent {
     pub attempt: i64,
 }
 
-/// What [`crate::Connections::claim_refresh`] found.
+/// What [`crate::Refreshes::claim_refresh`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claim {
     /// The lease and the intent are written. `previous` is the intent of a holder that vanished, if there was one.
@@ -345,6 +452,9 @@ pub struct AuditFilter {
 pub struct SealingKeyRow {
     /// Its number, as records name it.
     pub id: u32,
+    /// The public name of the master key that wrapped it; empty where that was not noted. While the master key is
+    /// exchanged, a data key is there once for each.
+    pub master: String,
     /// The wrapped key.
     pub wrapped: Vec<u8>,
     /// When it was made.
@@ -356,6 +466,6 @@ pub struct SealingKeyRow {
 pub struct VaultRow {
     /// A random id of the installation.
     pub deployment: String,
-    /// Its data keys, oldest first. The last one seals.
+    /// Its data keys, oldest first, those with the same number by `master`. The one with the highest number seals.
     pub keys: Vec<SealingKeyRow>,
 }
