@@ -105,6 +105,8 @@ struct Session<'a> {
     held: Held,
     /// Where the credential may go, if the connection has a say in it; else the connector knows.
     hosts: Option<Vec<HostRule>>,
+    /// Whether something was sent already, which a caller who repeats the whole action would send twice.
+    begun: bool,
 }
 
 impl Engine {
@@ -239,6 +241,7 @@ impl Engine {
             action,
             held,
             hosts: None,
+            begun: false,
         };
         let metadata = session.metadata();
         if !metadata.is_empty() {
@@ -299,7 +302,7 @@ impl Engine {
         let Held::Token(ready) = &session.held else {
             return Ok(response);
         };
-        if !call.attach_credential {
+        if !call.attach_credential || session.needs_other_sign_in(&response)? {
             return Ok(response);
         }
         if !spec.rejects_token(&response) {
@@ -313,7 +316,7 @@ impl Engine {
                 session.held = Held::Token(renewed);
                 let again = session.authenticated(request, true)?;
                 let response = self.send(session, again, limits).await?;
-                if !spec.rejects_token(&response) {
+                if !session.needs_other_sign_in(&response)? && !spec.rejects_token(&response) {
                     self.accepted(&session.key);
                 }
                 Ok(response)
@@ -324,7 +327,16 @@ impl Engine {
         }
     }
 
-    async fn send(&self, session: &Session<'_>, request: Request, limits: Limits) -> Result<Response> {
+    async fn send(&self, session: &mut Session<'_>, request: Request, limits: Limits) -> Result<Response> {
+        let place = self.place(&session.key, &request.url).await;
+        let _place = place.map_err(|error| {
+            if session.begun {
+                Error::new(ErrorCode::ProviderUnavailable, error.message)
+            } else {
+                error
+            }
+        })?;
+        session.begun = true;
         self.wire.send_api(request, limits).await.map_err(|error| {
             if matches!(
                 error,
@@ -407,6 +419,19 @@ impl Session<'_> {
                 .map(|g| g.metadata.clone())
                 .unwrap_or_default(),
             Held::Nothing | Held::Fields(_) => Map::new(),
+        }
+    }
+
+    /// Whether the service demands another sign-in (RFC 9470), which no refresh can bring: a person is told so. Where no
+    /// person ever signed in, the service's own answer says it.
+    fn needs_other_sign_in(&self, response: &Response) -> Result<bool> {
+        match valetkey_oauth::read_step_up(response) {
+            None => Ok(false),
+            Some(demand) if self.connector.has_flow() => {
+                let row = &self.connector.row;
+                Err(Authorization::step_up(&demand, &row.auth_type, &row.id))
+            }
+            Some(_) => Ok(true),
         }
     }
 

@@ -12,6 +12,7 @@ mod audit;
 mod callback;
 mod caller;
 mod connector;
+mod crowd;
 mod discovery;
 mod error;
 pub mod flow;
@@ -41,12 +42,12 @@ use valetkey_store::rows::Digest;
 pub use action::{Execute, ExecuteResult, TestResult};
 pub use callback::{CallbackPage, CallbackRequest};
 pub use caller::Caller;
-pub use connector::{ChangeConnector, ConnectorView, NewConnector};
+pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
-pub use settings::{RateLimit, Settings};
+pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
 pub use vault::{OpenVaultError, open_vault};
 
@@ -90,6 +91,8 @@ pub struct Engine {
     key_hashing: hmac::Key,
     keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
+    strangers: callback::Strangers,
+    crowds: crowd::Crowds,
     connectors: Cache<(SpaceId, ConnectorId), Arc<connector::Connector>>,
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
@@ -104,6 +107,7 @@ impl Engine {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
+        let crowds = crowd::Crowds::new(&parts.settings.calls);
         Arc::new(Self {
             settings: parts.settings,
             store: parts.store,
@@ -118,6 +122,8 @@ impl Engine {
             key_hashing,
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
+            strangers: callback::Strangers::default(),
+            crowds,
             connectors: Cache::new(1_000),
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),

@@ -124,6 +124,7 @@ fn engine_settings(config: &Config) -> Settings {
         refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
+        calls: config.calls,
         ..Settings::default()
     }
 }

@@ -103,6 +103,7 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(flows::auth_status))
         .routes(routes!(tokens::oauth_access_token))
         .routes(routes!(pages::connect_page))
+        .routes(routes!(pages::connect_continue))
         .routes(routes!(pages::oauth_callback))
         .routes(routes!(pages::oauth_callback_bare))
         .routes(routes!(pages::oauth_callback_script))

@@ -119,7 +119,7 @@ pub(crate) struct HyperWire {
 impl HyperWire {
     /// Reads the settings and the trusted certificates. Opens nothing.
     pub(crate) fn new(settings: &WireSettings) -> Result<Self, WireSetupError> {
-        Self::with_resolver(settings, Box::new(SystemResolver))
+        Self::with_resolver(settings, Box::new(SystemResolver::default()))
     }
 
     fn with_resolver(settings: &WireSettings, resolver: Box<dyn Resolver>) -> Result<Self, WireSetupError> {
