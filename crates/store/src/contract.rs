@@ -9,8 +9,8 @@ use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp
 
 use crate::StoreError;
 use crate::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due, FlowRow,
-    JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
+    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
