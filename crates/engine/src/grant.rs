@@ -423,6 +423,7 @@ impl Engine {
         let mut generation = stored.map_or(self.clock.now().0, |row| row.generation + 1);
         loop {
             let grant = self.seal_grant(connector, key, generation, &minted, None)?;
+            let now = self.clock.now();
             let row = ConnectionRow {
                 key: key.clone(),
                 generation,
@@ -432,9 +433,12 @@ impl Engine {
                 spec_version: connector.spec.version,
                 account_id: minted.tokens.account_id.clone(),
                 account_label: minted.tokens.account_label.clone(),
-                connected_at: self.clock.now(),
+                connected_at: now,
                 refreshed_at: None,
                 intent: None,
+                due_at: None,
+                used_at: now,
+                notice: None,
             };
             match self.store.put_connection(row, audit.clone()).await? {
                 Committed::Done(row) => {

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use url::Url;
 use valetkey_core::{ConnectionKey, ErrorCode, Secret, Timestamp};
 use valetkey_oauth::{Client, ErrorClass, Grant, Recovery, TokenError, TokenRequest, Tokens};
-use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent};
+use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent, Released, Renewed};
 
 use crate::Engine;
 use crate::caller::Audit;
@@ -320,10 +320,14 @@ impl Engine {
         let audit = Audit::new("token.refresh", self.clock.now()).connection(&row.key).row();
         let mut pause = Duration::from_millis(100);
         let committed = loop {
-            let now = self.clock.now();
+            let renewed = Renewed {
+                grant: grant.clone(),
+                at: self.clock.now(),
+                due_at: None,
+            };
             match self
                 .store
-                .finish_refresh(&row.key, row.generation, grant.clone(), now, audit.clone())
+                .finish_refresh(&row.key, row.generation, renewed, audit.clone())
                 .await
             {
                 Ok(committed) => break committed,
@@ -401,9 +405,10 @@ impl Engine {
         audit: Option<Audit>,
     ) -> Result<Committed> {
         let audit = audit.map(Audit::row);
+        let released = Released { state, due_at: None };
         Ok(self
             .store
-            .release_refresh(&row.key, row.generation, &self.holder, state, audit)
+            .release_refresh(&row.key, row.generation, &self.holder, released, audit)
             .await?)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 use valetkey_core::{AuthMode, ConnectionKey, ConnectionName, ConnectorId, Privilege, Secret};
 use valetkey_oauth::{Revocation, Tokens};
-use valetkey_store::rows::ConnectionRow;
+use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState};
 
 use crate::Engine;
 use crate::caller::{Audit, Caller};
@@ -22,6 +22,9 @@ const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a caller waits for revocations; they go on without the caller.
 const CALLER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a tombstone stays: longer than anything that could bring the connection back is under way.
+const TOMBSTONE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many revocations run at once.
 const CONCURRENCY: usize = 8;
@@ -51,12 +54,26 @@ impl Engine {
             .connection(&key)
             .outcome("disconnected")
             .detail("to", "disconnected");
-        let before = self.store.disconnect(&key, audit.row()).await?;
+        let before = self.end(&key, audit.row()).await?;
         self.connections.remove(&key);
         if let Some(row) = before {
             self.revoke_in_tasks(connector, vec![row]).await;
         }
         Ok(())
+    }
+
+    /// Ends the generation that is there when nothing comes between. The row as it was, if it was not ended already.
+    async fn end(&self, key: &ConnectionKey, audit: AuditRow) -> Result<Option<ConnectionRow>> {
+        let until = self.clock.now().plus(TOMBSTONE_LIFE);
+        let mut stored = self.store.get_connection(key).await?;
+        while let Some(row) = stored.filter(|row| row.state != ConnectionState::Disconnected) {
+            let ended = self.store.disconnect(key, row.generation, until, None, audit.clone());
+            match ended.await? {
+                Committed::Done(_) => return Ok(Some(row)),
+                Committed::Lost(now) => stored = now.map(|row| *row),
+            }
+        }
+        Ok(None)
     }
 
     /// Revokes the connections of a connector that was deleted.
@@ -96,7 +113,7 @@ impl Engine {
         let audit = Audit::new("connection.state", self.clock.now())
             .connection(&row.key)
             .outcome("disconnected");
-        self.store.disconnect(&row.key, audit.row()).await?;
+        self.end(&row.key, audit.row()).await?;
         self.connections.remove(&row.key);
         self.revoke_row(connector, row).await;
         Ok(())

@@ -36,6 +36,7 @@ pub async fn open_vault(
         let (_, first) = KeyRing::create(source, &deployment, rng)?;
         let key = SealingKeyRow {
             id: first.id,
+            master: String::new(),
             wrapped: first.bytes,
             created_at: clock.now(),
         };

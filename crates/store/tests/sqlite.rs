@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{AuditRow, Claim, ConnectionRow, ConnectionState, Digest, GrantRow, Sealed};
 use valetkey_store::sqlite::SqliteStore;
-use valetkey_store::{AuditLog, Connections, Limits, StoreError, Vault};
+use valetkey_store::{AuditLog, Connections, Limits, Refreshes, StoreError, Vault};
 
 /// Bytes that are found again if they are anywhere.
 const MARK: &[u8] = b"0123456789-sealed-mark-0123456789";
@@ -70,6 +70,9 @@ fn connection(name: &str) -> ConnectionRow {
         connected_at: Timestamp(0),
         refreshed_at: None,
         intent: None,
+        due_at: None,
+        used_at: Timestamp(0),
+        notice: None,
     }
 }
 
@@ -222,7 +225,7 @@ async fn nothing_of_an_erased_row_stays_on_disk() {
     let store = open(&path);
     for number in 0..20 {
         store
-            .disconnect(&key(&number.to_string()), audit())
+            .disconnect(&key(&number.to_string()), 1, Timestamp(0), None, audit())
             .await
             .expect("a tombstone");
     }
@@ -278,7 +281,7 @@ fn an_altered_migration_is_refused() {
     for change in [
         "checksum = replace(checksum, substr(checksum, 1, 1), 'x')",
         "name = 'other'",
-        "number = 2",
+        "number = number + 10",
     ] {
         let (_dir, path) = new();
         drop(open(&path));
@@ -328,7 +331,10 @@ async fn a_corrupt_row_is_told_without_its_values() {
             error.to_string().contains(column) && !error.to_string().contains("SECRET"),
             "{error}"
         );
-        let error = store.disconnect(&key("ada"), audit()).await.expect_err("a corrupt row");
+        let error = store
+            .disconnect(&key("ada"), 1, Timestamp(0), None, audit())
+            .await
+            .expect_err("a corrupt row");
         assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
         put(&store, "bob").await;
     }
@@ -358,6 +364,12 @@ async fn a_caller_that_goes_away_does_not_stop_its_operation() {
     // Operations keep their order, so the first is done when the second is.
     store.probe().await.expect("written");
     assert!(store.get_connection(&key("ada")).await.expect("read").is_some());
+}
+
+#[tokio::test]
+async fn the_only_clock_is_the_one_of_the_process() {
+    let (_dir, path) = new();
+    assert_eq!(open(&path).time().await.expect("an answer"), None);
 }
 
 #[tokio::test]

@@ -5,17 +5,28 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
 use valetkey_core::{ConnectorId, KeyId, ProfileUid, SpaceId};
 
-use super::fields::{Fields, json};
+use super::fields::{Fields, all, json};
 use super::{Result, SqliteStore};
 use crate::AuditLog;
 use crate::rows::{AuditEntry, AuditFilter, AuditRow};
 
+macro_rules! columns {
+    () => {
+        "seq, at, space, kind, outcome, key_id, profile_uid, connector, owner, connection, request_id, address, details,
+         count"
+    };
+}
+
 super::statements! {
-    ADD = "INSERT INTO audit (at, space, kind, outcome, key_id, profile_uid, connector, owner, connection, request_id,
+    APPEND = "INSERT INTO audit (at, space, kind, outcome, key_id, profile_uid, connector, owner, connection, request_id,
         address, details, count) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+    ADD = concat!(
+        "INSERT INTO audit (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+         ON CONFLICT (seq) DO NOTHING"
+    );
+    EXPORT = concat!("SELECT ", columns!(), " FROM audit WHERE seq > ?1 ORDER BY seq LIMIT ?2");
     // The list's beginning; the filters that are set come after it.
-    LIST = "SELECT seq, at, space, kind, outcome, key_id, profile_uid, connector, owner, connection, request_id, address,
-        details, count FROM audit";
+    LIST = concat!("SELECT ", columns!(), " FROM audit");
 }
 
 #[async_trait]
@@ -32,7 +43,7 @@ impl AuditLog for SqliteStore {
 
 /// Appends a record.
 pub(super) fn append(conn: &Connection, row: &AuditRow) -> Result<()> {
-    conn.prepare_cached(ADD)?.execute(params![
+    conn.prepare_cached(APPEND)?.execute(params![
         row.at.0,
         row.space.as_ref().map(SpaceId::as_str),
         row.kind,
@@ -56,6 +67,32 @@ pub(super) fn note(conn: &Connection, happened: bool, row: &AuditRow) -> Result<
         append(conn, row)?;
     }
     Ok(happened)
+}
+
+/// Adds a record under its own number. `false` if there is one with it.
+pub(super) fn add(conn: &Connection, entry: &AuditEntry) -> Result<bool> {
+    let added = conn.prepare_cached(ADD)?.execute(params![
+        entry.seq,
+        entry.at.0,
+        entry.space,
+        entry.kind,
+        entry.outcome,
+        entry.key,
+        entry.user,
+        entry.connector,
+        entry.owner,
+        entry.connection,
+        entry.request_id,
+        entry.address,
+        json(&entry.details)?,
+        entry.count,
+    ])?;
+    Ok(added > 0)
+}
+
+/// The records with greater numbers than this, oldest first.
+pub(super) fn export(conn: &Connection, after: i64, limit: u32) -> Result<Vec<AuditEntry>> {
+    all(conn, EXPORT, params![after, limit], from_row)
 }
 
 fn list(conn: &Connection, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {

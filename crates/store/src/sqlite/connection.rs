@@ -1,43 +1,70 @@
 //! A connection as a row: its columns, in and out.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, Row, ToSql, params};
+use valetkey_core::ConnectionKey;
 
 use super::Result;
 use super::fields::{Fields, json};
 use crate::rows::{ConnectionRow, ConnectionState, GrantRow, Intent};
 
 /// The columns: the key, what a refresh may change, and what only connecting again changes. Apart, because writing a
-/// column also writes its indexes, and those of a refresh should be none.
+/// column also writes its indexes, and those of a refresh should be no more than the one of what is due.
 macro_rules! columns {
     (key) => {
         "space, connector, owner, name"
     };
     (changing) => {
         "generation, state, cause, sealed_access, sealed_refresh, expires_at, lifetime_ms, refresh_expires_at, scopes,
-         metadata, refreshed_at, intent_holder, intent_until, intent_at, intent_attempt"
+         metadata, refreshed_at, intent_holder, intent_until, intent_at, intent_attempt, due_at, notice"
     };
     (made) => {
-        "binding, spec_version, account_id, account_label, connected_at"
+        "binding, spec_version, account_id, account_label, connected_at, used_at"
     };
-    () => {
+    (written) => {
         concat!(columns!(key), ", ", columns!(changing), ", ", columns!(made))
+    };
+    (read) => {
+        concat!(
+            columns!(key),
+            ", ",
+            columns!(changing),
+            ",
+            binding, spec_version, account_id, account_label, connected_at, coalesce(used_at, connected_at)"
+        )
+    };
+}
+
+/// The condition for one connection. Its statements have the key as their first four parameters.
+macro_rules! is_key {
+    () => {
+        "space = ?1 AND connector = ?2 AND owner = ?3 AND name = ?4"
     };
 }
 
 /// The parameters of [`save`] for the same columns.
 macro_rules! values {
     (changing) => {
-        "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19"
+        "?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21"
     };
     (made) => {
-        "?20, ?21, ?22, ?23, ?24"
+        "?22, ?23, ?24, ?25, ?26, ?27"
     };
 }
 
-pub(super) use {columns, values};
+pub(super) use {columns, is_key, values};
 
-/// Runs one of the statements that write a row, with as many of its values as the statement has parameters.
-pub(super) fn save(conn: &Connection, statement: &str, row: &ConnectionRow) -> Result<()> {
+/// Runs a statement that begins with the key and goes on with these parameters. Whether it changed a row.
+pub(super) fn update(conn: &Connection, statement: &str, key: &ConnectionKey, values: &[&dyn ToSql]) -> Result<bool> {
+    let owner = key.owner.as_stored();
+    let (space, connector, name) = (key.space.as_str(), key.connector.as_str(), key.name.as_str());
+    let key: [&dyn ToSql; 4] = [&space, &connector, &owner, &name];
+    let params = [&key, values].concat();
+    Ok(conn.prepare_cached(statement)?.execute(&params[..])? > 0)
+}
+
+/// Runs one of the statements that write a row, with as many of its values as the statement has parameters. Whether it
+/// changed one.
+pub(super) fn save(conn: &Connection, statement: &str, row: &ConnectionRow) -> Result<bool> {
     let (grant, intent) = (row.grant.as_ref(), row.intent.as_ref());
     let params = params![
         row.key.space.as_str(),
@@ -61,19 +88,21 @@ pub(super) fn save(conn: &Connection, statement: &str, row: &ConnectionRow) -> R
         intent.map(|intent| intent.lease_until.0),
         intent.map(|intent| intent.at.0),
         intent.map(|intent| intent.attempt),
+        row.due_at.map(|at| at.0),
+        row.notice,
         row.binding.0,
         row.spec_version,
         row.account_id,
         row.account_label,
         row.connected_at.0,
+        row.used_at.0,
     ];
     let mut statement = conn.prepare_cached(statement)?;
     let count = statement.parameter_count();
-    statement.execute(&params[..count])?;
-    Ok(())
+    Ok(statement.execute(&params[..count])? > 0)
 }
 
-/// Reads all columns.
+/// Reads the columns that are read.
 pub(super) fn from_row(row: &Row<'_>) -> Result<ConnectionRow> {
     let mut fields = Fields::of(row);
     Ok(ConnectionRow {
@@ -83,11 +112,14 @@ pub(super) fn from_row(row: &Row<'_>) -> Result<ConnectionRow> {
         grant: grant(&mut fields)?,
         refreshed_at: fields.time_if_any()?,
         intent: intent(&mut fields)?,
+        due_at: fields.time_if_any()?,
+        notice: fields.value()?,
         binding: fields.digest()?,
         spec_version: fields.value()?,
         account_id: fields.value()?,
         account_label: fields.value()?,
         connected_at: fields.time()?,
+        used_at: fields.time()?,
     })
 }
 

@@ -7,7 +7,7 @@ use valetkey_core::{AuthMode, ConnectorId, SpaceId};
 use super::fields::{Fields, all, first, json};
 use super::{Result, SqliteStore, audit};
 use crate::Connectors;
-use crate::rows::{AuditRow, ConnectorRow};
+use crate::rows::{AuditRow, ConnectorRow, Sealed};
 
 macro_rules! columns {
     () => {
@@ -33,6 +33,10 @@ super::statements! {
     LIST = concat!(
         "SELECT ", columns!(), " FROM connector WHERE space = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
     );
+    SCAN = concat!(
+        "SELECT ", columns!(), " FROM connector WHERE (space, id) > (?1, ?2) ORDER BY space, id LIMIT ?3"
+    );
+    RESEAL = "UPDATE connector SET sealed_secrets = ?4 WHERE space = ?1 AND id = ?2 AND version = ?3";
     DELETE = "DELETE FROM connector WHERE space = ?1 AND id = ?2";
     DELETE_FLOWS = "DELETE FROM flow WHERE space = ?1 AND connector = ?2";
     DELETE_CONNECTIONS = "DELETE FROM connection WHERE space = ?1 AND connector = ?2";
@@ -42,7 +46,7 @@ super::statements! {
 impl Connectors for SqliteStore {
     async fn put_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
         self.write(move |conn| {
-            let added = save(conn, ADD, &row)?;
+            let added = add(conn, &row)?;
             audit::note(conn, added, &audit)
         })
         .await
@@ -79,6 +83,36 @@ impl Connectors for SqliteStore {
         })
         .await
     }
+
+    async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>> {
+        self.read(|conn| export(conn, after, limit))
+    }
+
+    async fn reseal_connector(&self, space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> Result<bool> {
+        let (space, id) = (space.clone(), id.clone());
+        self.write(move |conn| {
+            let resealed =
+                conn.prepare_cached(RESEAL)?
+                    .execute(params![space.as_str(), id.as_str(), version, sealed.0])?;
+            Ok(resealed > 0)
+        })
+        .await
+    }
+}
+
+/// The connectors of all spaces, by space and id.
+pub(super) fn export(
+    conn: &Connection,
+    after: Option<(&SpaceId, &ConnectorId)>,
+    limit: u32,
+) -> Result<Vec<ConnectorRow>> {
+    let (space, id) = after.map_or(("", ""), |(space, id)| (space.as_str(), id.as_str()));
+    all(conn, SCAN, params![space, id, limit], from_row)
+}
+
+/// Adds a connector. `false` if the id exists in the space.
+pub(super) fn add(conn: &Connection, row: &ConnectorRow) -> Result<bool> {
+    save(conn, ADD, row)
 }
 
 fn save(conn: &Connection, statement: &str, row: &ConnectorRow) -> Result<bool> {

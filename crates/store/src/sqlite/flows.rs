@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
 use valetkey_core::Timestamp;
 
-use super::fields::{Fields, first};
+use super::fields::{Fields, all, first};
 use super::{Result, SqliteStore, audit};
 use crate::Flows;
 use crate::rows::{AuditRow, BoundBrowser, Digest, FlowRow, FlowState, TakenFlow};
@@ -24,6 +24,9 @@ super::statements! {
     );
     GET = concat!("SELECT ", columns!(), " FROM flow WHERE state_hash = ?1");
     GET_BY_TICKET = concat!("SELECT ", columns!(), " FROM flow WHERE ticket_hash = ?1 AND state = 'pending'");
+    EXPORT = concat!(
+        "SELECT ", columns!(), " FROM flow WHERE state_hash > ?1 ORDER BY state_hash LIMIT ?2"
+    );
     USE = "UPDATE flow SET state = 'used', sealed = x'' WHERE state_hash = ?1";
     BIND = "UPDATE flow SET browser_hash = ?2 WHERE state_hash = ?1";
     DELETE = "DELETE FROM flow WHERE state_hash = ?1";
@@ -35,7 +38,7 @@ super::statements! {
 impl Flows for SqliteStore {
     async fn put_flow(&self, row: FlowRow, max_pending: u32, audit: AuditRow) -> Result<bool> {
         self.write(move |conn| {
-            let added = add(conn, &row, max_pending)?;
+            let added = start(conn, &row, max_pending)?;
             audit::note(conn, added, &audit)
         })
         .await
@@ -65,7 +68,7 @@ impl Flows for SqliteStore {
     }
 }
 
-fn add(conn: &Connection, row: &FlowRow, max_pending: u32) -> Result<bool> {
+fn start(conn: &Connection, row: &FlowRow, max_pending: u32) -> Result<bool> {
     let (space, owner) = (row.key.space.as_str(), row.key.owner.as_stored());
     // A flow that ended waits no longer, swept or not.
     let pending: u32 = conn
@@ -74,14 +77,19 @@ fn add(conn: &Connection, row: &FlowRow, max_pending: u32) -> Result<bool> {
     if pending >= max_pending {
         return Ok(false);
     }
-    conn.prepare_cached(ADD)?.execute(params![
+    add(conn, row)
+}
+
+/// Adds a flow; one with the same state or ticket is an error, for both are random. `true` when it is done.
+pub(super) fn add(conn: &Connection, row: &FlowRow) -> Result<bool> {
+    let added = conn.prepare_cached(ADD)?.execute(params![
         row.state_hash.0,
         row.id,
         row.ticket_hash.map(|hash| hash.0),
         row.browser_hash.map(|hash| hash.0),
-        space,
+        row.key.space.as_str(),
         row.key.connector.as_str(),
-        owner,
+        row.key.owner.as_stored(),
         row.key.name.as_str(),
         row.context,
         match row.state {
@@ -93,7 +101,12 @@ fn add(conn: &Connection, row: &FlowRow, max_pending: u32) -> Result<bool> {
         row.created_at.0,
         row.expires_at.0,
     ])?;
-    Ok(true)
+    Ok(added > 0)
+}
+
+/// The flows with digests of their state greater than this, by that digest.
+pub(super) fn export(conn: &Connection, after: &[u8], limit: u32) -> Result<Vec<FlowRow>> {
+    all(conn, EXPORT, params![after, limit], from_row)
 }
 
 fn take(conn: &Connection, state_hash: Digest, now: Timestamp) -> Result<TakenFlow> {

@@ -23,6 +23,7 @@ super::statements! {
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = ?1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
     DELETE = "DELETE FROM api_key WHERE id = ?1";
+    EXPORT = concat!("SELECT ", columns!(), " FROM api_key WHERE id > ?1 ORDER BY id LIMIT ?2");
 }
 
 #[async_trait]
@@ -53,7 +54,13 @@ impl Keys for SqliteStore {
     }
 }
 
-fn add(conn: &Connection, row: &KeyRow) -> Result<bool> {
+/// The keys with ids greater than this one, by id.
+pub(super) fn export(conn: &Connection, after: &str, limit: u32) -> Result<Vec<KeyRow>> {
+    all(conn, EXPORT, params![after, limit], from_row)
+}
+
+/// Adds a key. `false` if the id exists.
+pub(super) fn add(conn: &Connection, row: &KeyRow) -> Result<bool> {
     let added = conn.prepare_cached(ADD)?.execute(params![
         row.id.as_str(),
         row.name,

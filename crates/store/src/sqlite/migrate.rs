@@ -19,11 +19,18 @@ pub(super) struct Migration {
 }
 
 /// Every step, in order, without a gap.
-pub(super) const STEPS: &[Migration] = &[Migration {
-    number: 1,
-    name: "initial",
-    sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
-}];
+pub(super) const STEPS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "initial",
+        sql: include_str!("../../migrations/sqlite/0001_initial.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "refresh",
+        sql: include_str!("../../migrations/sqlite/0002_refresh.sql"),
+    },
+];
 
 /// Made before any migration, so it is none itself.
 const TABLE: &str = "CREATE TABLE schema_migration (

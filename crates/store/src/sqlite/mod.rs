@@ -22,6 +22,7 @@ mod error;
 mod fields;
 mod files;
 mod flows;
+mod jobs;
 mod keys;
 mod limits;
 mod migrate;
@@ -30,6 +31,9 @@ mod reader;
 mod refresh;
 #[cfg(test)]
 mod tests;
+mod transfer;
+#[cfg(test)]
+mod upgrade;
 mod vault;
 mod writer;
 

@@ -2,17 +2,19 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
+use valetkey_core::Timestamp;
 
 use super::fields::{Fields, all, first};
-use super::{Result, SqliteStore};
+use super::{Result, SqliteStore, audit};
 use crate::Vault;
-use crate::rows::{SealingKeyRow, VaultRow};
+use crate::rows::{AuditRow, SealingKeyRow, VaultRow};
 
 super::statements! {
     DEPLOYMENT = "SELECT deployment FROM vault";
-    KEYS = "SELECT id, wrapped, created_at FROM sealing_key ORDER BY created_at, id";
+    KEYS = "SELECT id, master, wrapped, created_at FROM sealing_key ORDER BY created_at, id, master";
     INIT = "INSERT INTO vault (one, deployment) VALUES (1, ?1) ON CONFLICT (one) DO NOTHING";
-    ADD_KEY = "INSERT INTO sealing_key (id, wrapped, created_at) VALUES (?1, ?2, ?3)";
+    ADD_KEY = "INSERT INTO sealing_key (id, master, wrapped, created_at) VALUES (?1, ?2, ?3, ?4)";
+    REMOVE_KEYS = "DELETE FROM sealing_key";
     PROBE = "INSERT INTO probe (one, writes) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET writes = probe.writes + 1";
 }
 
@@ -26,9 +28,22 @@ impl Vault for SqliteStore {
         self.write(move |conn| init(conn, &row)).await
     }
 
+    async fn replace_keys(&self, before: &[SealingKeyRow], after: Vec<SealingKeyRow>, audit: AuditRow) -> Result<bool> {
+        let before = before.to_vec();
+        self.write(move |conn| {
+            let replaced = replace_keys(conn, &before, &after)?;
+            audit::note(conn, replaced, &audit)
+        })
+        .await
+    }
+
     async fn probe(&self) -> Result<()> {
         self.write(|conn| Ok(conn.prepare_cached(PROBE)?.execute([]).map(drop)?))
             .await
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>> {
+        Ok(None)
     }
 }
 
@@ -40,6 +55,7 @@ fn load(conn: &Connection) -> Result<Option<VaultRow>> {
         let mut fields = Fields::of(row);
         Ok(SealingKeyRow {
             id: fields.value()?,
+            master: fields.value()?,
             wrapped: fields.value()?,
             created_at: fields.time()?,
         })
@@ -47,13 +63,33 @@ fn load(conn: &Connection) -> Result<Option<VaultRow>> {
     Ok(Some(VaultRow { deployment, keys }))
 }
 
-fn init(conn: &Connection, row: &VaultRow) -> Result<bool> {
+/// The one record, if there is one and it is asked for.
+pub(super) fn export(conn: &Connection, limit: u32) -> Result<Vec<VaultRow>> {
+    Ok(load(conn)?.into_iter().take(limit as usize).collect())
+}
+
+/// Writes the identity and the keys of a new store. `false` if it had them already.
+pub(super) fn init(conn: &Connection, row: &VaultRow) -> Result<bool> {
     if conn.prepare_cached(INIT)?.execute([&row.deployment])? == 0 {
         return Ok(false);
     }
-    for key in &row.keys {
-        conn.prepare_cached(ADD_KEY)?
-            .execute(params![key.id, key.wrapped, key.created_at.0])?;
-    }
+    add_keys(conn, &row.keys)?;
     Ok(true)
+}
+
+fn replace_keys(conn: &Connection, before: &[SealingKeyRow], after: &[SealingKeyRow]) -> Result<bool> {
+    if load(conn)?.is_none_or(|vault| vault.keys != before) {
+        return Ok(false);
+    }
+    conn.prepare_cached(REMOVE_KEYS)?.execute([])?;
+    add_keys(conn, after)?;
+    Ok(true)
+}
+
+fn add_keys(conn: &Connection, keys: &[SealingKeyRow]) -> Result<()> {
+    for key in keys {
+        conn.prepare_cached(ADD_KEY)?
+            .execute(params![key.id, key.master, key.wrapped, key.created_at.0])?;
+    }
+    Ok(())
 }

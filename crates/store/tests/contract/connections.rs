@@ -2,10 +2,15 @@ use std::time::Duration;
 
 use valetkey_core::{ConnectionKey, Owner, Timestamp};
 use valetkey_store::Store;
-use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent};
+use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent, JobRow};
 
 use crate::Engine;
-use crate::fixtures::{NOW, audit, connection, connector_id, grant, home, key, key_of, owner, race, records, space};
+use crate::fixtures::{
+    NOW, audit, connection, connector_id, grant, home, job, key, key_of, owner, race, records, space,
+};
+
+/// Until when tombstones stay.
+const UNTIL: Timestamp = Timestamp(NOW.0 + 1_000);
 
 async fn put(store: &dyn Store, row: ConnectionRow) -> Committed {
     store
@@ -18,11 +23,15 @@ async fn get(store: &dyn Store, key: &ConnectionKey) -> Option<ConnectionRow> {
     store.get_connection(key).await.expect("read")
 }
 
-async fn disconnect(store: &dyn Store, key: &ConnectionKey) -> Option<ConnectionRow> {
+async fn disconnect(store: &dyn Store, key: &ConnectionKey, generation: i64) -> Committed {
     store
-        .disconnect(key, audit("connection.disconnect"))
+        .disconnect(key, generation, UNTIL, None, audit("connection.disconnect"))
         .await
         .expect("an answer")
+}
+
+async fn disconnected(store: &dyn Store, key: &ConnectionKey, generation: i64) {
+    assert!(matches!(disconnect(store, key, generation).await, Committed::Done(_)));
 }
 
 pub(crate) async fn a_connection_is_read_back_as_it_was_written(engine: &dyn Engine) {
@@ -44,6 +53,9 @@ pub(crate) async fn a_connection_is_read_back_as_it_was_written(engine: &dyn Eng
     };
     let full = ConnectionRow {
         refreshed_at: Some(Timestamp(-1)),
+        due_at: Some(Timestamp(-2)),
+        used_at: Timestamp(-3),
+        notice: Some("expires".to_owned()),
         ..connection(key_of("ada"), 1)
     };
     for row in [full, bare] {
@@ -136,32 +148,90 @@ pub(crate) async fn connecting_again_ends_the_intent(engine: &dyn Engine) {
 pub(crate) async fn a_disconnect_leaves_a_tombstone(engine: &dyn Engine) {
     let store = engine.open().await;
     let key = key_of("ada");
-    put(&*store, connection(key.clone(), 4)).await;
+    let noticed = ConnectionRow {
+        due_at: Some(NOW),
+        notice: Some("unused".to_owned()),
+        ..connection(key.clone(), 4)
+    };
+    put(&*store, noticed).await;
     store
         .claim_refresh(&key, 4, "one", NOW, Duration::from_secs(60))
         .await
         .expect("a claim");
-    let before = get(&*store, &key).await.expect("there");
-    assert_eq!(disconnect(&*store, &key).await, Some(before));
     let tombstone = ConnectionRow {
         generation: 5,
         state: ConnectionState::Disconnected,
         grant: None,
+        due_at: Some(UNTIL),
         ..connection(key.clone(), 4)
     };
+    assert_eq!(
+        disconnect(&*store, &key, 4).await,
+        Committed::Done(Box::new(tombstone.clone()))
+    );
     assert_eq!(get(&*store, &key).await, Some(tombstone));
+}
+
+pub(crate) async fn a_disconnect_needs_the_generation(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let row = connection(key_of("ada"), 4);
+    put(&*store, row.clone()).await;
+    for generation in [3, 5] {
+        let lost = Committed::Lost(Some(Box::new(row.clone())));
+        assert_eq!(disconnect(&*store, &row.key, generation).await, lost);
+    }
+    assert_eq!(get(&*store, &row.key).await, Some(row));
+    assert_eq!(records(&*store, "connection.disconnect").await, 0);
+}
+
+pub(crate) async fn a_disconnect_and_its_job_come_together(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let disconnect = async |uid: &str, generation, id: &str| {
+        let job = JobRow {
+            key: key_of(uid),
+            ..job(id)
+        };
+        let record = audit("connection.disconnect");
+        store
+            .disconnect(&key_of(uid), generation, UNTIL, Some(job), record)
+            .await
+    };
+    let jobs = async || {
+        let due = store.claim_jobs(NOW, NOW, 10).await.expect("jobs");
+        due.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    for uid in ["ada", "bob"] {
+        put(&*store, connection(key_of(uid), 1)).await;
+    }
+    let lost = disconnect("ada", 2, "early").await.expect("an answer");
+    assert!(matches!(lost, Committed::Lost(Some(_))));
+    assert!(jobs().await.is_empty());
+    let done = disconnect("ada", 1, "one").await.expect("an answer");
+    assert!(matches!(done, Committed::Done(_)));
+    assert_eq!(jobs().await, ["one"]);
+
+    assert!(disconnect("bob", 1, "one").await.is_err(), "the id is taken");
+    assert_eq!(get(&*store, &key_of("bob")).await, Some(connection(key_of("bob"), 1)));
+    assert_eq!(records(&*store, "connection.disconnect").await, 1);
+    assert_eq!(jobs().await, ["one"]);
 }
 
 pub(crate) async fn a_tombstone_is_not_disconnected_again(engine: &dyn Engine) {
     let store = engine.open().await;
     put(&*store, connection(key_of("ada"), 4)).await;
     let ended = race(&store, 10, |store, _| async move {
-        disconnect(&*store, &key_of("ada")).await
+        disconnect(&*store, &key_of("ada"), 4).await
     })
     .await;
-    assert_eq!(ended.into_iter().flatten().count(), 1);
-    assert_eq!(disconnect(&*store, &key_of("nobody")).await, None);
-    assert_eq!(get(&*store, &key_of("ada")).await.expect("there").generation, 5);
+    let is_done = |ended: &&Committed| matches!(ended, Committed::Done(_));
+    assert_eq!(ended.iter().filter(is_done).count(), 1);
+    let tombstone = get(&*store, &key_of("ada")).await.expect("there");
+    assert_eq!(tombstone.generation, 5);
+    for generation in [4, 5] {
+        let lost = Committed::Lost(Some(Box::new(tombstone.clone())));
+        assert_eq!(disconnect(&*store, &key_of("ada"), generation).await, lost);
+    }
+    assert_eq!(disconnect(&*store, &key_of("nobody"), 1).await, Committed::Lost(None));
     assert_eq!(records(&*store, "connection.disconnect").await, 1);
 }
 
@@ -169,7 +239,7 @@ pub(crate) async fn a_tombstone_is_replaced_only_by_a_greater_generation(engine:
     let store = engine.open().await;
     let key = key_of("ada");
     put(&*store, connection(key.clone(), 1)).await;
-    disconnect(&*store, &key).await;
+    disconnected(&*store, &key, 1).await;
     assert!(matches!(
         put(&*store, connection(key.clone(), 2)).await,
         Committed::Lost(Some(_))
@@ -193,7 +263,7 @@ pub(crate) async fn connections_are_listed_by_owner_and_name_in_pages(engine: &d
     for key in keys {
         put(&*store, connection(key, 1)).await;
     }
-    disconnect(&*store, &key_of("gone")).await;
+    disconnected(&*store, &key_of("gone"), 1).await;
     let mut after = None;
     let mut pages = Vec::new();
     loop {
@@ -237,7 +307,7 @@ pub(crate) async fn an_owner_sees_their_own_of_one_space(engine: &dyn Engine) {
     for key in own.iter().chain(&others) {
         put(&*store, connection(key.clone(), 1)).await;
     }
-    disconnect(&*store, &key_of("ada")).await;
+    disconnected(&*store, &key_of("ada"), 1).await;
     let list = store.list_owned(&home(), &owner("ada"), 10).await.expect("a list");
     let [b, x, a] = own;
     assert_eq!(list.into_iter().map(|row| row.key).collect::<Vec<_>>(), [x, a, b]);
@@ -268,7 +338,7 @@ pub(crate) async fn a_shared_account_is_noticed(engine: &dyn Engine) {
 
     put(&*store, connection(key_of("bob"), 2)).await;
     assert!(shares(key_of("ada")).await);
-    disconnect(&*store, &key_of("bob")).await;
+    disconnected(&*store, &key_of("bob"), 2).await;
     assert!(!shares(key_of("ada")).await, "a tombstone does not count");
 }
 

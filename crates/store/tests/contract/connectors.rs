@@ -162,7 +162,7 @@ pub(crate) async fn removing_a_connector_takes_everything_of_it_and_nothing_else
             .expect("written");
     }
     store
-        .disconnect(&key_of("ada"), audit("connection.disconnect"))
+        .disconnect(&key_of("ada"), 1, NOW, None, audit("connection.disconnect"))
         .await
         .expect("a tombstone");
     let mut other = flow(3, "ada");

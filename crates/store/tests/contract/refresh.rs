@@ -2,16 +2,12 @@ use std::time::Duration;
 
 use valetkey_core::{ConnectionKey, Timestamp};
 use valetkey_store::Store;
-use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent};
+use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent, Released, Renewed};
 
 use crate::Engine;
-use crate::fixtures::{NOW, audit, connection, grant, key_of, race, records};
+use crate::fixtures::{NOW, audit, connection, grant, key_of, later, race, records};
 
 const LEASE: Duration = Duration::from_secs(60);
-
-fn later(ms: i64) -> Timestamp {
-    Timestamp(NOW.0 + ms)
-}
 
 async fn connected(store: &dyn Store, generation: i64) -> ConnectionKey {
     let row = connection(key_of("ada"), generation);
@@ -30,17 +26,22 @@ async fn claim(store: &dyn Store, generation: i64, holder: &str, now: Timestamp)
 }
 
 async fn finish(store: &dyn Store, generation: i64, mark: u8) -> Committed {
-    let now = later(5);
+    let renewed = Renewed {
+        grant: grant(mark),
+        at: later(5),
+        due_at: Some(later(500)),
+    };
     store
-        .finish_refresh(&key_of("ada"), generation, grant(mark), now, audit("token.refresh"))
+        .finish_refresh(&key_of("ada"), generation, renewed, audit("token.refresh"))
         .await
         .expect("an answer")
 }
 
 async fn release(store: &dyn Store, generation: i64, holder: &str, state: Option<ConnectionState>) -> Committed {
     let record = state.is_some().then(|| audit("connection.state"));
+    let released = Released { state, due_at: None };
     store
-        .release_refresh(&key_of("ada"), generation, holder, state, record)
+        .release_refresh(&key_of("ada"), generation, holder, released, record)
         .await
         .expect("an answer")
 }
@@ -54,13 +55,18 @@ async fn stored(store: &dyn Store) -> ConnectionRow {
 }
 
 async fn disconnect(store: &dyn Store) {
-    assert!(
-        store
-            .disconnect(&key_of("ada"), audit("connection.disconnect"))
-            .await
-            .expect("an answer")
-            .is_some()
-    );
+    let generation = stored(store).await.generation;
+    let ended = store
+        .disconnect(
+            &key_of("ada"),
+            generation,
+            later(9),
+            None,
+            audit("connection.disconnect"),
+        )
+        .await
+        .expect("an answer");
+    assert!(matches!(ended, Committed::Done(_)));
 }
 
 fn intent(holder: &str, at: Timestamp, attempt: i64) -> Intent {
@@ -158,6 +164,7 @@ pub(crate) async fn a_new_pair_raises_the_generation_and_ends_the_intent(engine:
     let row = ConnectionRow {
         grant: Some(grant(7)),
         refreshed_at: Some(later(5)),
+        due_at: Some(later(500)),
         ..connection(key, 4)
     };
     assert_eq!(finish(&*store, 3, 7).await, Committed::Done(Box::new(row.clone())));
