@@ -39,11 +39,11 @@ macro_rules! noted {
 pub(super) use noted;
 
 super::statements! {
-    ADD = concat!("WITH always AS (SELECT 1), ", noted!("always", "$1"), " SELECT 1");
+    APPEND = concat!("WITH always AS (SELECT 1), ", noted!("always", "$1"), " SELECT 1");
     // The list's beginning; the filters that are set come after it.
     LIST = concat!("SELECT seq, ", columns!(), " FROM audit");
     EXPORT = concat!("SELECT seq, ", columns!(), " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2");
-    IMPORT = concat!(
+    ADD = concat!(
         "INSERT INTO audit (seq, ", columns!(), ")
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (seq) DO NOTHING RETURNING 1"
@@ -55,7 +55,7 @@ super::statements! {
 #[async_trait]
 impl AuditLog for PostgresStore {
     async fn append_audit(&self, rows: Vec<AuditRow>) -> Result<()> {
-        self.write(ADD, &params![records(&rows)]).await.map(drop)
+        self.write(APPEND, &params![records(&rows)]).await.map(drop)
     }
 
     async fn list_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
@@ -142,10 +142,10 @@ pub(super) async fn export(store: &PostgresStore, after: i64, limit: u32) -> Res
 }
 
 /// Adds a record with the number that it has. `false` if the number is used.
-pub(super) async fn import(session: &Session<'_>, entry: &AuditEntry) -> std::result::Result<bool, Failure> {
+pub(super) async fn add(session: &Session<'_>, entry: &AuditEntry) -> std::result::Result<bool, Failure> {
     let added = session
         .query(
-            IMPORT,
+            ADD,
             &params![
                 entry.seq,
                 entry.at,

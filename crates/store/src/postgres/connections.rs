@@ -27,7 +27,7 @@ super::statements! {
             RETURNING 1
          ), ", noted!("put", "$28"), " SELECT 1 FROM put"
     );
-    IMPORT = concat!(
+    ADD = concat!(
         "INSERT INTO connection (", columns!(), ") VALUES (", parameters!(), ")
          ON CONFLICT (space, connector, owner, name) DO NOTHING RETURNING 1"
     );
@@ -230,6 +230,6 @@ pub(super) async fn export(
 }
 
 /// Adds a connection as it is, tombstones and intents included. `false` if there is one with its key.
-pub(super) async fn import(session: &Session<'_>, row: &ConnectionRow) -> std::result::Result<bool, Failure> {
-    Ok(!session.query(IMPORT, &values(row)?).await?.is_empty())
+pub(super) async fn add(session: &Session<'_>, row: &ConnectionRow) -> std::result::Result<bool, Failure> {
+    Ok(!session.query(ADD, &values(row)?).await?.is_empty())
 }

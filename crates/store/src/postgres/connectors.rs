@@ -40,8 +40,8 @@ macro_rules! insert {
 }
 
 super::statements! {
-    ADD = concat!("WITH added AS (", insert!(), "), ", noted!("added", "$15"), " SELECT 1 FROM added");
-    IMPORT = insert!();
+    PUT = concat!("WITH added AS (", insert!(), "), ", noted!("added", "$15"), " SELECT 1 FROM added");
+    ADD = insert!();
     REPLACE = concat!(
         "WITH replaced AS (
             UPDATE connector SET (", columns!(), ") = (", parameters!(), ")
@@ -67,7 +67,7 @@ super::statements! {
 #[async_trait]
 impl Connectors for PostgresStore {
     async fn put_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
-        self.save(ADD, &row, &audit).await
+        self.save(PUT, &row, &audit).await
     }
 
     async fn replace_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
@@ -161,6 +161,6 @@ fn from_row(row: &Row) -> Result<ConnectorRow> {
 }
 
 /// Adds a connector. `false` if the id exists in the space.
-pub(super) async fn import(session: &Session<'_>, row: &ConnectorRow) -> std::result::Result<bool, Failure> {
-    Ok(!session.query(IMPORT, &values(row)?).await?.is_empty())
+pub(super) async fn add(session: &Session<'_>, row: &ConnectorRow) -> std::result::Result<bool, Failure> {
+    Ok(!session.query(ADD, &values(row)?).await?.is_empty())
 }

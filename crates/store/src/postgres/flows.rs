@@ -29,7 +29,7 @@ macro_rules! parameters {
 
 super::statements! {
     // A flow that ended waits no longer, swept or not.
-    ADD = concat!(
+    PUT = concat!(
         "WITH added AS (
             INSERT INTO flow (", columns!(), ") SELECT ", parameters!(), "
             WHERE (
@@ -38,7 +38,7 @@ super::statements! {
             RETURNING 1
          ), ", noted!("added", "$16"), " SELECT 1 FROM added"
     );
-    IMPORT = concat!(
+    ADD = concat!(
         "INSERT INTO flow (", columns!(), ") VALUES (", parameters!(), ") ON CONFLICT DO NOTHING RETURNING 1"
     );
     GET = concat!("SELECT ", columns!(), " FROM flow WHERE state_hash = $1");
@@ -78,7 +78,7 @@ impl Flows for PostgresStore {
         params.extend(params![max_pending, audit::records([&audit])]);
         let work = InTurn {
             turn: params![space, "flow", owner, row.created_at],
-            statement: ADD,
+            statement: PUT,
             params,
         };
         Ok(!self.transact(&work).await?.is_empty())
@@ -173,6 +173,6 @@ pub(super) async fn export(store: &PostgresStore, after: &[u8], limit: u32) -> R
 }
 
 /// Adds a flow as it is, whatever its owner has waiting. `false` if it is there.
-pub(super) async fn import(session: &Session<'_>, row: &FlowRow) -> std::result::Result<bool, Failure> {
-    Ok(!session.query(IMPORT, &values(row)).await?.is_empty())
+pub(super) async fn add(session: &Session<'_>, row: &FlowRow) -> std::result::Result<bool, Failure> {
+    Ok(!session.query(ADD, &values(row)).await?.is_empty())
 }

@@ -101,6 +101,6 @@ pub(super) async fn export(store: &PostgresStore, (space, id): (&str, &str), lim
 }
 
 /// Adds a job. `false` if the id exists in the space.
-pub(super) async fn import(session: &Session<'_>, row: &JobRow) -> std::result::Result<bool, Failure> {
+pub(super) async fn add(session: &Session<'_>, row: &JobRow) -> std::result::Result<bool, Failure> {
     Ok(!session.query(ADD, &values(row)).await?.is_empty())
 }

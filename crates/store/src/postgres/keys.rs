@@ -31,8 +31,8 @@ macro_rules! insert {
 }
 
 super::statements! {
-    ADD = concat!("WITH added AS (", insert!(), "), ", noted!("added", "$12"), " SELECT 1 FROM added");
-    IMPORT = insert!();
+    PUT = concat!("WITH added AS (", insert!(), "), ", noted!("added", "$12"), " SELECT 1 FROM added");
+    ADD = insert!();
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = $1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
     DELETE = concat!(
@@ -46,7 +46,7 @@ impl Keys for PostgresStore {
     async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
         let mut params = values(&row)?;
         params.push(audit::records([&audit]).into());
-        Ok(!self.write(ADD, &params).await?.is_empty())
+        Ok(!self.write(PUT, &params).await?.is_empty())
     }
 
     async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
@@ -103,6 +103,6 @@ pub(super) async fn export(store: &PostgresStore, after: &str, limit: u32) -> Re
 }
 
 /// Adds a key. `false` if the id exists.
-pub(super) async fn import(session: &Session<'_>, row: &KeyRow) -> std::result::Result<bool, Failure> {
-    Ok(!session.query(IMPORT, &values(row)?).await?.is_empty())
+pub(super) async fn add(session: &Session<'_>, row: &KeyRow) -> std::result::Result<bool, Failure> {
+    Ok(!session.query(ADD, &values(row)?).await?.is_empty())
 }

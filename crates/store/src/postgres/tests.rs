@@ -4,10 +4,10 @@ use tokio_postgres::Client;
 
 use super::{audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, vault};
 
-#[path = "../../tests/support/schema.rs"]
-pub(super) mod schema;
+#[path = "../../tests/support/place.rs"]
+pub(super) mod place;
 
-use schema::{Schema, connect};
+use place::{Schema, connect, open as open_store};
 
 const SUBJECTS: [&[&str]; 11] = [
     audit::ALL,
@@ -26,7 +26,7 @@ const SUBJECTS: [&[&str]; 11] = [
 #[tokio::test]
 async fn every_statement_can_be_prepared() {
     let Some(schema) = Schema::new().await else { return };
-    drop(schema.open().await);
+    drop(open_store(&schema.url()).await);
     let client = connect(&schema.url()).await;
     for sql in SUBJECTS
         .concat()
@@ -38,7 +38,6 @@ async fn every_statement_can_be_prepared() {
             panic!("{sql}: {error:?}");
         }
     }
-    schema.remove().await;
 }
 
 /// The plan that the server makes without knowing the parameters.
@@ -67,7 +66,7 @@ async fn plan(client: &Client, sql: &str) -> Vec<String> {
 #[tokio::test]
 async fn no_statement_but_the_lists_of_everything_scans_a_table() {
     let Some(schema) = Schema::new().await else { return };
-    drop(schema.open().await);
+    drop(open_store(&schema.url()).await);
     let client = connect(&schema.url()).await;
     client
         .batch_execute(
@@ -92,14 +91,13 @@ async fn no_statement_but_the_lists_of_everything_scans_a_table() {
             assert!(!step.contains("Seq Scan"), "{sql}: {step}");
         }
     }
-    schema.remove().await;
 }
 
 /// What is asked for in an order comes from an index in that order, so that a page costs a page.
 #[tokio::test]
 async fn no_page_is_sorted() {
     let Some(schema) = Schema::new().await else { return };
-    drop(schema.open().await);
+    drop(open_store(&schema.url()).await);
     let client = connect(&schema.url()).await;
     client
         .batch_execute(
@@ -118,5 +116,4 @@ async fn no_page_is_sorted() {
             assert!(!step.contains("Sort"), "{sql}: {step}");
         }
     }
-    schema.remove().await;
 }

@@ -14,7 +14,10 @@ impl Transfer for PostgresStore {
     /// A page of a table. Every id is greater than the empty text, and every digest than no bytes.
     async fn export(&self, table: Table, after: Option<&Record>, limit: u32) -> Result<Vec<Record>> {
         match (table, after) {
-            (Table::Vault, None) => Ok(self.vault().await?.into_iter().map(Record::Vault).collect()),
+            (Table::Vault, None) => {
+                let vault = self.vault().await?.into_iter().take(limit as usize);
+                Ok(vault.map(Record::Vault).collect())
+            }
             (Table::Vault, Some(Record::Vault(_))) => Ok(vec![]),
             (Table::Key, None) => records(keys::export(self, "", limit).await, Record::Key),
             (Table::Key, Some(Record::Key(row))) => {
@@ -79,12 +82,12 @@ fn connection(row: ConnectionRow) -> Record {
 
 async fn add(session: &Session<'_>, record: &Record) -> std::result::Result<bool, Failure> {
     match record {
-        Record::Vault(row) => vault::import(session, row).await,
-        Record::Key(row) => keys::import(session, row).await,
-        Record::Connector(row) => connectors::import(session, row).await,
-        Record::Connection(row) => connections::import(session, row).await,
-        Record::Flow(row) => flows::import(session, row).await,
-        Record::Job(row) => jobs::import(session, row).await,
-        Record::Audit(entry) => audit::import(session, entry).await,
+        Record::Vault(row) => vault::add(session, row).await,
+        Record::Key(row) => keys::add(session, row).await,
+        Record::Connector(row) => connectors::add(session, row).await,
+        Record::Connection(row) => connections::add(session, row).await,
+        Record::Flow(row) => flows::add(session, row).await,
+        Record::Job(row) => jobs::add(session, row).await,
+        Record::Audit(entry) => audit::add(session, entry).await,
     }
 }

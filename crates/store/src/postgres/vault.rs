@@ -90,17 +90,13 @@ impl Work for ReplaceKeys<'_> {
     async fn run(&self, session: &Session<'_>) -> std::result::Result<bool, Failure> {
         session.query(LOCK, &[]).await?;
         let stored = from_rows(&session.query(LOAD, &[]).await?)?;
-        if stored.is_none_or(|stored| !is_same(&stored.keys, self.before)) {
+        if stored.is_none_or(|stored| stored.keys != self.before) {
             return Ok(false);
         }
         session.query(CLEAR, &[]).await?;
         session.query(REFILL, &self.after).await?;
         Ok(true)
     }
-}
-
-fn is_same(stored: &[SealingKeyRow], expected: &[SealingKeyRow]) -> bool {
-    stored.len() == expected.len() && expected.iter().all(|key| stored.contains(key))
 }
 
 fn values(row: &VaultRow) -> Vec<Value<'_>> {
@@ -143,6 +139,6 @@ fn from_rows(rows: &[Row]) -> Result<Option<VaultRow>> {
 }
 
 /// Adds the installation. `false` if there is one.
-pub(super) async fn import(session: &Session<'_>, row: &VaultRow) -> std::result::Result<bool, Failure> {
+pub(super) async fn add(session: &Session<'_>, row: &VaultRow) -> std::result::Result<bool, Failure> {
     Ok(!session.query(INIT, &values(row)).await?.is_empty())
 }

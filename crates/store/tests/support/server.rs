@@ -30,7 +30,9 @@ pub(crate) fn programs() -> Option<PathBuf> {
     let newest = versions
         .filter_map(|version| Some((version.file_name().to_str()?.parse::<u32>().ok()?, version.path())))
         .max();
-    let debian = newest.map(|(_, dir)| dir.join("bin")).filter(|dir| dir.join("initdb").exists());
+    let debian = newest
+        .map(|(_, dir)| dir.join("bin"))
+        .filter(|dir| dir.join("initdb").exists());
     debian.or_else(|| {
         let which = Command::new("sh").args(["-c", "command -v initdb"]).output().ok()?;
         let path = PathBuf::from(String::from_utf8(which.stdout).ok()?.trim());
@@ -50,7 +52,17 @@ impl Server {
         fs::write(dir.join("password"), PASSWORD)?;
         give_away(dir)?;
         let password = format!("--pwfile={}", dir.join("password").display());
-        server.run("initdb", &["--username", USER, &password, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"])?;
+        server.run(
+            "initdb",
+            &[
+                "--username",
+                USER,
+                &password,
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+            ],
+        )?;
         let own = [
             format!("port = {port}"),
             "listen_addresses = '127.0.0.1'".to_owned(),
@@ -65,7 +77,10 @@ impl Server {
     /// Its address, as a URL that parameters can be added to.
     pub(crate) fn url(&self) -> String {
         let password = PASSWORD.replace(' ', "%20");
-        format!("postgres://{USER}:{password}@127.0.0.1:{}/postgres?connect_timeout=2", self.port)
+        format!(
+            "postgres://{USER}:{password}@127.0.0.1:{}/postgres?connect_timeout=2",
+            self.port
+        )
     }
 
     /// The port on the loopback.
@@ -108,18 +123,11 @@ impl Server {
         self.run("pg_ctl", &[&["--wait", "--timeout=60", "--silent"], args].concat())
     }
 
-    /// Runs one of the programs. The server refuses to work as root, so root becomes somebody else.
+    /// Runs one of the programs.
     fn run(&self, program: &str, args: &[&str]) -> Result<()> {
         let program = self.programs.join(program);
-        let mut command = if is_root() {
-            let mut command = Command::new("runuser");
-            command.args(["-u", "postgres", "--"]).arg(&program);
-            command
-        } else {
-            Command::new(&program)
-        };
         // No pipes: the server would inherit them and keep whoever reads them waiting.
-        let status = command
+        let status = as_its_user(&program)
             .arg("--pgdata")
             .arg(self.data())
             .args(args)
@@ -132,7 +140,11 @@ impl Server {
             return Ok(());
         }
         let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        Err(Error::other(format!("{} {}: {status}\n{log}", program.display(), args.join(" "))))
+        Err(Error::other(format!(
+            "{} {}: {status}\n{log}",
+            program.display(),
+            args.join(" ")
+        )))
     }
 }
 
@@ -143,13 +155,23 @@ impl Drop for Server {
     }
 }
 
+/// A command as the user of the server: it refuses to work as root, so root becomes somebody else.
+pub(crate) fn as_its_user(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("runuser");
+    command.args(["-u", "postgres", "--"]).arg(program);
+    command
+}
+
 fn is_root() -> bool {
     let id = Command::new("id").arg("-u").output();
     id.is_ok_and(|id| id.stdout == b"0\n")
 }
 
-/// Gives the directory, and what is in it, to the user that the server runs as.
-fn give_away(dir: &Path) -> Result<()> {
+/// Gives the directory, and what is in it, to that user.
+pub(crate) fn give_away(dir: &Path) -> Result<()> {
     if !is_root() {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-use super::super::tests::schema::{Schema, connect};
+use super::super::tests::place::{Schema, connect};
 use super::*;
 
 const FIRST: Migration = Migration {
@@ -43,7 +43,6 @@ async fn only_missing_steps_are_applied() {
     run(&schema, &[FIRST, SECOND]).await.expect("one more");
     run(&schema, &[FIRST, SECOND]).await.expect("nothing to do");
     meddle(&schema, "INSERT INTO a VALUES (1); INSERT INTO b VALUES (1)").await;
-    schema.remove().await;
 }
 
 #[tokio::test]
@@ -53,7 +52,6 @@ async fn newer_altered_and_foreign_schemas_are_refused() {
     for steps in [&[FIRST][..], &[SECOND, FIRST], &[FIRST, OTHER]] {
         assert!(matches!(run(&schema, steps).await, Err(StoreError::Corrupt(_))));
     }
-    schema.remove().await;
     let Some(foreign) = Schema::new().await else { return };
     meddle(&foreign, "CREATE TABLE theirs (x BIGINT)").await;
     let error = run(&foreign, &[FIRST]).await.expect_err("a refusal");
@@ -61,7 +59,6 @@ async fn newer_altered_and_foreign_schemas_are_refused() {
         matches!(&error, StoreError::Corrupt(text) if text.contains("another program")),
         "{error}"
     );
-    foreign.remove().await;
 }
 
 #[tokio::test]
@@ -72,7 +69,6 @@ async fn g62_a_step_that_fails_leaves_nothing() {
     let client = connect(&schema.url()).await;
     assert_eq!(check_applied(&client, &[FIRST]).await.expect("still readable"), 1);
     run(&schema, &[FIRST, SECOND]).await.expect("the table is not there");
-    schema.remove().await;
 }
 
 #[tokio::test]
@@ -85,5 +81,4 @@ async fn a_server_that_only_reads_must_be_up_to_date() {
         migrate(&mut client, steps, false).await.expect("the primary");
         migrate(&mut client, steps, true).await.expect("nothing to do");
     }
-    schema.remove().await;
 }
