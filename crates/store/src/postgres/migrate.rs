@@ -112,14 +112,21 @@ async fn owner(client: &Client) -> Result<Owner> {
     }
 }
 
-/// Makes the list, unless another process does so at the same moment: the server then lets one of them fail.
+/// What the server says to the slower one of two that make the same table.
+const MADE_MEANWHILE: [SqlState; 3] = [
+    SqlState::DUPLICATE_TABLE,
+    SqlState::DUPLICATE_OBJECT,
+    SqlState::UNIQUE_VIOLATION,
+];
+
+/// Makes the list, unless another process does so at the same moment.
 async fn make_table(client: &Client) -> Result<()> {
     let Err(error) = client.batch_execute(TABLE).await else {
         return Ok(());
     };
     client.batch_execute("ROLLBACK").await.map_err(Failure::from)?;
     match error.code() {
-        Some(code) if *code == SqlState::DUPLICATE_TABLE || *code == SqlState::UNIQUE_VIOLATION => Ok(()),
+        Some(code) if MADE_MEANWHILE.contains(code) => Ok(()),
         _ => Err(Failure::from(error).into()),
     }
 }

@@ -8,6 +8,9 @@ use valetkey_store::Store;
 use crate::Engine;
 
 #[cfg(feature = "postgres")]
+#[path = "../support/database.rs"]
+mod database;
+#[cfg(feature = "postgres")]
 #[path = "../support/place.rs"]
 mod place;
 
@@ -44,7 +47,8 @@ mod sqlite {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use super::place::{Database, Schema, open};
+    use super::database::Database;
+    use super::place::{Schema, open};
     use super::{Arc, Engine, Store, async_trait};
 
     /// A schema of the server.

@@ -1,4 +1,4 @@
-//! A place of its own for each test on a `PostgreSQL` server: a schema, or a database behind a pooler.
+//! A place of its own for each test on a `PostgreSQL` server.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio_postgres::{Client, NoTls};
 use valetkey_store::postgres::PostgresStore;
 
-/// Where the server that the tests share is told, and the pooler in front of it.
-const SERVER: &str = "VALETKEY_TEST_POSTGRES";
-const POOLER: &str = "VALETKEY_TEST_PGBOUNCER";
+/// Where the server that the tests share is told.
+pub(crate) const SERVER: &str = "VALETKEY_TEST_POSTGRES";
 
 /// A URL that the environment has. Without one the test does not run: a failure in CI, a notice elsewhere.
 #[expect(
@@ -26,7 +25,7 @@ pub(crate) fn told(variable: &str) -> Option<String> {
 }
 
 /// A name that no other test has.
-fn new_name() -> String {
+pub(crate) fn new_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -57,32 +56,6 @@ impl Drop for Schema {
     }
 }
 
-/// An empty database, reached through the pooler.
-pub(crate) struct Database {
-    server: String,
-    pooler: String,
-    name: String,
-}
-
-impl Database {
-    pub(crate) async fn new() -> Option<Self> {
-        let (server, pooler, name) = (told(SERVER)?, told(POOLER)?, new_name());
-        run(&server, &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)")).await;
-        run(&server, &format!("CREATE DATABASE {name}")).await;
-        Some(Self { server, pooler, name })
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("{}/{}?pooler=transaction", self.pooler, self.name)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        clean_up(&self.server, format!("DROP DATABASE {} WITH (FORCE)", self.name));
-    }
-}
-
 /// Opens a store there.
 pub(crate) async fn open(url: &str) -> PostgresStore {
     let address = url.parse().expect("an address");
@@ -97,11 +70,12 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-async fn run(url: &str, sql: &str) {
+pub(crate) async fn run(url: &str, sql: &str) {
     connect(url).await.batch_execute(sql).await.expect(sql);
 }
 
-fn clean_up(server: &str, sql: String) {
+/// Runs this at the end of a test, unless it failed.
+pub(crate) fn clean_up(server: &str, sql: String) {
     if std::thread::panicking() {
         return;
     }
