@@ -12,6 +12,7 @@ mod audit;
 mod callback;
 mod caller;
 mod connector;
+mod crowd;
 mod discovery;
 mod error;
 pub mod flow;
@@ -32,20 +33,21 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 use tokio_util::task::TaskTracker;
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId};
 use valetkey_seal::KeyRing;
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
+use valetkey_store::rows::Digest;
 
 pub use action::{Execute, ExecuteResult, TestResult};
 pub use callback::{CallbackPage, CallbackRequest};
 pub use caller::Caller;
-pub use connector::{ChangeConnector, ConnectorView, NewConnector};
+pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
-pub use settings::{RateLimit, Settings};
+pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
 pub use vault::{OpenVaultError, open_vault};
 
@@ -87,8 +89,10 @@ pub struct Engine {
     /// Names this process in leases.
     holder: String,
     key_hashing: hmac::Key,
-    keys: Cache<KeyId, Arc<key::KnownKey>>,
+    keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
+    strangers: callback::Strangers,
+    crowds: crowd::Crowds,
     connectors: Cache<(SpaceId, ConnectorId), Arc<connector::Connector>>,
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
@@ -103,6 +107,7 @@ impl Engine {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
+        let crowds = crowd::Crowds::new(&parts.settings.calls);
         Arc::new(Self {
             settings: parts.settings,
             store: parts.store,
@@ -117,6 +122,8 @@ impl Engine {
             key_hashing,
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
+            strangers: callback::Strangers::default(),
+            crowds,
             connectors: Cache::new(1_000),
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),

@@ -13,6 +13,30 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
+/// How many calls to services run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// With the credential of one connection.
+    pub per_connection: u32,
+    /// Of one space.
+    pub per_space: u32,
+    /// To one host, whoever calls.
+    pub per_host: u32,
+    /// How long a call waits for its turn.
+    pub patience: Duration,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            per_connection: 64,
+            per_space: 256,
+            per_host: 512,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
 /// The engine's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -38,6 +62,8 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How many bytes an API may answer to an action.
     pub max_response_content_length: usize,
+    /// How many calls run at the same time.
+    pub calls: CallLimits,
     /// How many connections are remembered (sealed) in memory.
     pub cached_connections: usize,
     /// How old a remembered record may be before the store is asked again; `None` when this process is the only writer.
@@ -62,6 +88,7 @@ impl Default for Settings {
             refresh_lease: Duration::from_secs(40),
             response_timeout: Duration::from_secs(60),
             max_response_content_length: 1024 * 1024,
+            calls: CallLimits::default(),
             cached_connections: 10_000,
             cache_max_age: None,
         }

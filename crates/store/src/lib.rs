@@ -10,6 +10,7 @@
 extern crate self as valetkey_store;
 
 mod contract;
+mod copy;
 mod error;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -18,4 +19,5 @@ pub mod rows;
 pub mod sqlite;
 
 pub use contract::{AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, Transfer, Vault};
+pub use copy::{Copied, CopyError, copy};
 pub use error::StoreError;

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
+use crate::workers::Workers;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +124,7 @@ fn engine_settings(config: &Config) -> Settings {
         refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
+        calls: config.calls,
         ..Settings::default()
     }
 }
@@ -206,9 +208,11 @@ impl App {
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
         crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
             self.front,
+            &workers,
             self.connections.clone(),
             self.stopping.clone(),
         )
@@ -217,6 +221,7 @@ impl App {
         self.tasks.close();
         self.connections.wait().await;
         self.tasks.wait().await;
+        drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
         self.store.close();
         Ok(())

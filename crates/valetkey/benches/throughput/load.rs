@@ -1,4 +1,7 @@
-//! The load: 32 keep-alive connections that send one request after the other, written for little cost of its own.
+//! The load: 32 keep-alive connections that send one request after the other.
+//!
+//! Load and server share the same cores, so a ratio depends on what the client costs. There are two: `reqwest`, the client
+//! that an application would use, and `raw`, bytes on a socket, the cheapest client there can be.
 
 use std::io::BufRead as _;
 use std::process::ChildStdout;
@@ -12,6 +15,15 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 const CLIENTS: u64 = 32;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// An ordinary HTTP client.
+    Reqwest,
+    /// Bytes on a socket.
+    Raw,
+}
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -31,7 +43,7 @@ impl Load {
     /// Sends so many requests and says how many were answered well.
     pub(crate) async fn count(target: &Target, total: u64) -> Result<u64> {
         let next = Arc::new(AtomicU64::new(0));
-        Self::run(target, move || {
+        Self::run(target, Client::Raw, move || {
             Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < total)
         })
         .await
@@ -40,21 +52,28 @@ impl Load {
     /// Sends requests for a while and says how many were answered a second.
     #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    pub(crate) async fn rate(target: &Target, span: Duration, round: u64) -> Result<f64> {
+    pub(crate) async fn rate(target: &Target, client: Client, span: Duration, round: u64) -> Result<f64> {
         // A large odd step visits all users in an order without runs, another one each round.
         let next = Arc::new(AtomicU64::new(round.wrapping_mul(7_919)));
         let start = Instant::now();
         let next_request =
             move || (start.elapsed() < span).then(|| next.fetch_add(1, Ordering::Relaxed).wrapping_mul(48_271));
-        let answered = Self::run(target, next_request).await?;
+        let answered = Self::run(target, client, next_request).await?;
         Ok(answered as f64 / start.elapsed().as_secs_f64())
     }
 
-    async fn run(target: &Target, next: impl Fn() -> Option<u64> + Clone + Send + 'static) -> Result<u64> {
+    async fn run(
+        target: &Target,
+        client: Client,
+        next: impl Fn() -> Option<u64> + Clone + Send + 'static,
+    ) -> Result<u64> {
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
             let (target, next) = (target.clone(), next.clone());
-            clients.spawn(async move { client(&target, next).await });
+            match client {
+                Client::Raw => clients.spawn(async move { raw(&target, next).await }),
+                Client::Reqwest => clients.spawn(async move { ordinary(&target, next).await }),
+            };
         }
         let mut total = 0;
         while let Some(done) = clients.join_next().await {
@@ -64,7 +83,36 @@ impl Load {
     }
 }
 
-async fn client(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
+/// Each client has a pool of its own, with one connection in it.
+async fn ordinary(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    let url = format!("http://127.0.0.1:{}{}", target.port, target.path);
+    let mut answered = 0;
+    while let Some(number) = next() {
+        let response = client
+            .post(&url)
+            .header("authorization", format!("ApiKey {}", target.key))
+            .header("x-valetkey-user", format!("user-{}", number % target.users))
+            .header("content-type", "application/json")
+            .body(target.body.clone())
+            .send()
+            .await?;
+        let status = response.status();
+        check(status.as_u16(), &response.bytes().await?)?;
+        answered += 1;
+    }
+    Ok(answered)
+}
+
+fn check(status: u16, body: &[u8]) -> Result<()> {
+    let body = std::str::from_utf8(body)?;
+    if status != 200 || body.contains(r#""status":"error""#) {
+        bail!("an answer is not a good one: {status} {body}");
+    }
+    Ok(())
+}
+
+async fn raw(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
     let mut stream = TcpStream::connect(("127.0.0.1", target.port)).await?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 16 * 1024];
@@ -114,11 +162,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
             }
             filled += read;
         }
-        let body = String::from_utf8_lossy(&buffer[head + 4..end]);
-        if !buffer.starts_with(b"HTTP/1.1 200") || body.contains(r#""status":"error""#) {
-            bail!("an answer is not a good one: {body}");
-        }
-        return Ok(());
+        let status = std::str::from_utf8(buffer.get(9..12).context("no status")?)?.parse()?;
+        return check(status, &buffer[head + 4..end]);
     }
 }
 

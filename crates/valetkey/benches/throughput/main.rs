@@ -8,8 +8,10 @@
 //! - `cold`: `_oauth_access_token`, every request for another of all connections;
 //! - `execute`: `.http` `_execute` against a fixed answer of 1 KiB, in a process of its own.
 //!
+//! Every case is run with an ordinary client and with the cheapest possible one (`load.rs`).
+//!
 //! It prints medians and ratios and judges nothing: machines are noisy. `BENCH_CONNECTIONS` (100000) and
-//! `BENCH_SECONDS` (3) make it smaller.
+//! `BENCH_SECONDS` (3) make it smaller; `BENCH_ROUNDS` (3) makes it longer.
 
 mod load;
 mod servers;
@@ -20,11 +22,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use load::{Load, Target};
+use load::{Client, Load, Target};
 use serde_json::json;
 
 const KEY: &str = "vk_bench-key-that-only-this-run-knows";
-const ROUNDS: usize = 3;
 
 /// A process that ends with its owner.
 struct Process(Child);
@@ -43,8 +44,9 @@ fn main() -> Result<()> {
     }
     let connections = setting("BENCH_CONNECTIONS", 100_000)?;
     let seconds = setting("BENCH_SECONDS", 3)?;
+    let rounds = setting("BENCH_ROUNDS", 3)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(measure(connections, Duration::from_secs(seconds)))
+    runtime.block_on(measure(connections, Duration::from_secs(seconds), rounds))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench is told its size by the environment")]
@@ -56,9 +58,9 @@ fn setting(name: &str, default: u64) -> Result<u64> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
-async fn measure(connections: u64, span: Duration) -> Result<()> {
+async fn measure(connections: u64, span: Duration, rounds: u64) -> Result<()> {
     let data = tempfile::tempdir()?;
-    let (_bare, bare_port) = start_role("bare")?;
+    let (bare, bare_port) = start_role("bare")?;
     let (_api, api_port) = start_role("api")?;
     let (_tokens, token_port) = start_role("tokens")?;
     let (server, port, _) = start_valetkey(data.path())?;
@@ -95,9 +97,10 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
     };
 
     let execute = json!({"params": {"subAction": "request", "subActionParams": {"method": "GET", "path": "/fixed"}}});
-    let cases = [
+    let cases: [Case; 4] = [
         (
             "bare",
+            bare.0.id(),
             Target {
                 port: bare_port,
                 path: "/".to_owned(),
@@ -106,21 +109,16 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
                 body: "{}".to_owned(),
             },
         ),
-        ("hot", target(token_path, 1, "{}".to_owned())),
-        ("cold", target(token_path, connections, "{}".to_owned())),
+        ("hot", server.0.id(), target(token_path, 1, "{}".to_owned())),
+        ("cold", server.0.id(), target(token_path, connections, "{}".to_owned())),
         (
             "execute",
+            server.0.id(),
             target("/api/actions/connector/api/_execute", 1, execute.to_string()),
         ),
     ];
-    let medians = interleaved(&cases, span).await?;
-    let cores = std::thread::available_parallelism()?.get();
-    for ((name, _), rate) in cases.iter().zip(&medians) {
-        let extra = micros(cores, *rate) - micros(cores, medians[0]);
-        let ratio = rate / medians[0];
-        say(&format!(
-            "{name:8} {rate:9.0} requests/s   {ratio:.2} x bare   {extra:6.1} µs more per request"
-        ))?;
+    for client in [Client::Reqwest, Client::Raw] {
+        print_rates(&cases, client, &interleaved(&cases, client, span, rounds).await?)?;
     }
     say(&format!(
         "ready after {} ms with {connections} connections stored",
@@ -136,6 +134,22 @@ async fn measure(connections: u64, span: Duration) -> Result<()> {
     stop(server)
 }
 
+type Case = (&'static str, u32, Target);
+
+fn print_rates(cases: &[Case], client: Client, medians: &[(f64, f64)]) -> Result<()> {
+    let cores = std::thread::available_parallelism()?.get();
+    say(&format!("32 {client:?} clients:"))?;
+    for ((name, ..), (rate, cpu)) in cases.iter().zip(medians) {
+        let extra = micros(cores, *rate) - micros(cores, medians[0].0);
+        let ratio = rate / medians[0].0;
+        say(&format!(
+            "{name:8} {rate:9.0} requests/s   {ratio:.2} x bare   {extra:6.1} µs more per request   \
+             {cpu:6.1} µs of the server's own"
+        ))?;
+    }
+    Ok(())
+}
+
 /// What a request costs when all cores do nothing else, the load itself included. A ratio to `bare` depends on how cheap the
 /// load is; the difference to it does not.
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -143,18 +157,43 @@ fn micros(cores: usize, rate: f64) -> f64 {
     cores as f64 * 1e6 / rate
 }
 
-/// The median rate of each case, measured in turns; the first turn warms up and does not count.
-async fn interleaved(cases: &[(&str, Target)], span: Duration) -> Result<Vec<f64>> {
+/// The median rate of each case, and the processor time that its server took for a request, in microseconds; measured in
+/// turns, and the first turn warms up and does not count.
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+async fn interleaved(cases: &[Case], client: Client, span: Duration, rounds: u64) -> Result<Vec<(f64, f64)>> {
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); cases.len()];
-    for round in 0..=ROUNDS {
-        for (place, (_, case)) in cases.iter().enumerate() {
-            let rate = Load::rate(case, span, round as u64).await?;
+    let mut costs = rates.clone();
+    for round in 0..=rounds {
+        for (place, (_, server, case)) in cases.iter().enumerate() {
+            let (before, start) = (processor_time(*server)?, Instant::now());
+            let rate = Load::rate(case, client, span, round).await?;
+            let cost = processor_time(*server)?.saturating_sub(before).as_secs_f64() * 1e6;
             if round > 0 {
                 rates[place].push(rate);
+                costs[place].push(cost / (rate * start.elapsed().as_secs_f64()));
             }
         }
     }
-    Ok(rates.into_iter().map(median).collect())
+    Ok(rates
+        .into_iter()
+        .map(median)
+        .zip(costs.into_iter().map(median))
+        .collect())
+}
+
+/// What a process has used of the processors so far.
+fn processor_time(pid: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name may hold anything but ends with the last parenthesis; user and system time are the 14th and 15th field.
+    let rest = stat.rsplit_once(')').context("no name in stat")?.1;
+    let ticks: Vec<u64> = rest
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse)
+        .collect::<Result<_, _>>()?;
+    let hertz = rustix::param::clock_ticks_per_second();
+    Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 1000 / hertz))
 }
 
 /// Two connectors: one whose tokens are read, and one whose actions are run.
