@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -18,16 +19,14 @@ use super::open::Connector;
 use super::session::Session;
 use super::values::Value;
 
-/// How many connections. More do not make it faster: the server has a process for each.
-const COUNT: usize = 4;
-
 /// How long a read waits for somebody else who is connecting.
 const WAIT: Duration = Duration::from_secs(1);
 
+/// A fixed set of places. A thread reads through one place, so that on a thread with a runtime of its own the connection
+/// lives where it is used, and an answer wakes no other thread.
 pub(super) struct Readers {
     connector: Connector,
-    places: [Place; COUNT],
-    next: AtomicUsize,
+    places: Vec<Place>,
     is_closed: AtomicBool,
 }
 
@@ -41,17 +40,25 @@ struct Place {
 
 impl Readers {
     pub(super) fn new(connector: Connector) -> Self {
+        let count = thread::available_parallelism().map_or(4, usize::from).clamp(4, 16);
         Self {
             connector,
-            places: Default::default(),
-            next: AtomicUsize::new(0),
+            places: (0..count).map(|_| Place::default()).collect(),
             is_closed: AtomicBool::new(false),
         }
     }
 
+    fn place(&self) -> &Place {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        &self.places[MINE.with(|mine| mine % self.places.len())]
+    }
+
     /// Runs a read. One whose connection broke is sent once more, on a new one: reading twice changes nothing.
     pub(super) async fn query(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
-        let place = &self.places[self.next.fetch_add(1, Ordering::Relaxed) % COUNT];
+        let place = self.place();
         let (client, is_new) = self.client(place).await?;
         match self.query_on(place, &client, statement, params).await {
             Err(failure) if failure.kind == Kind::Severed && !is_new => {
