@@ -5,6 +5,7 @@
 //! where they do, the lease of the refresh decides. A connection whose work fails is put off, longer each time, so that one
 //! that always fails costs a request an hour and holds nobody up.
 
+mod adopt;
 mod attend;
 mod slots;
 
