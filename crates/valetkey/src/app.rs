@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Secret;
+use valetkey_core::{Clock, Secret};
 use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
 use valetkey_seal::{MasterKey, SealError};
 use valetkey_spec::Catalogue;
@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
+use crate::work::ClockMetrics;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,8 @@ pub(crate) struct App {
     front: Arc<Front>,
     listener: TcpListener,
     store: Arc<SqliteStore>,
+    clock: Arc<SystemClock>,
+    clock_metrics: ClockMetrics,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -60,11 +63,16 @@ pub(crate) struct App {
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Arc<SqliteStore>,
+    pub(crate) clock: Arc<SystemClock>,
     pub(crate) tasks: TaskTracker,
 }
 
 /// Opens the data directory and builds the engine.
 pub(crate) async fn build_core(config: &Config) -> Result<Core> {
+    build_core_with(config, SystemClock::new()).await
+}
+
+async fn build_core_with(config: &Config, clock: SystemClock) -> Result<Core> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -72,7 +80,11 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         .with_context(|| format!("data_dir: cannot make {}", config.data_dir.display()))?;
     let store = Arc::new(open_store(&config.data_dir)?);
     let rng = Arc::new(SystemRng);
-    let clock = Arc::new(SystemClock::new());
+    let clock = Arc::new(clock);
+    let asked_at = clock.monotonic();
+    if let Some(time) = store.time().await? {
+        clock.anchor(time, asked_at);
+    }
     let master = master_key(config, &store, &rng).await?;
     let ring = open_vault(&*store, &master, &*clock, &*rng)
         .await
@@ -101,13 +113,18 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         settings: engine_settings(config),
         store: Arc::clone(&store) as Arc<dyn Store>,
         wire: Arc::new(wire),
-        clock,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         rng,
         ring,
         catalogue,
         tasks: tasks.clone(),
     });
-    Ok(Core { engine, store, tasks })
+    Ok(Core {
+        engine,
+        store,
+        clock,
+        tasks,
+    })
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -121,6 +138,9 @@ fn engine_settings(config: &Config) -> Settings {
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
         refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
+        background_refreshes: config.background_refreshes,
+        background_refreshes_per_host: config.background_refreshes_per_host,
+        unused_after: config.unused_after,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         ..Settings::default()
@@ -157,7 +177,12 @@ async fn master_key(config: &Config, store: &SqliteStore, rng: &SystemRng) -> Re
 
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
-    let Core { engine, store, tasks } = build_core(config).await?;
+    let Core {
+        engine,
+        store,
+        clock,
+        tasks,
+    } = build_core(config).await?;
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -168,6 +193,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     engine.metrics().register(&mut registry);
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
+    let clock_metrics = ClockMetrics::default();
+    clock_metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
     let state = AppState::new(Arc::clone(&engine), registry, stopping.clone(), public_base_url);
     let front = Front::new(
@@ -186,6 +213,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         front: Arc::new(front),
         listener,
         store,
+        clock,
+        clock_metrics,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -205,7 +234,13 @@ impl App {
 
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
-        crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        crate::work::start(
+            &self.engine,
+            &self.clock,
+            &self.clock_metrics,
+            &self.tasks,
+            &self.stopping,
+        );
         crate::http::serve(
             self.listener,
             self.front,
@@ -222,3 +257,6 @@ impl App {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

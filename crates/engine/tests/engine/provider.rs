@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::HeaderMap;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 use valetkey_core::{Request, Response};
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
@@ -159,7 +159,7 @@ impl Wire for Provider {
         let gate = self.state().gates.get(&host).cloned();
         if let Some(gate) = gate {
             // A gate that is closed holds nobody any more.
-            drop(gate.acquire().await.map(|permit| permit.forget()));
+            drop(gate.acquire().await.map(SemaphorePermit::forget));
         }
         // Whoever else may send, does so meanwhile.
         for _ in 0..8 {
