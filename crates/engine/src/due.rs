@@ -31,8 +31,7 @@ const DAYS_AHEAD: [u32; 2] = [14, 3];
 /// The longest time without a look.
 const LATEST_LOOK: Duration = Duration::from_secs(30 * 86_400);
 
-/// The first pause after a failure, and the longest.
-const FIRST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// What settings and specs say about a connection.
@@ -196,9 +195,10 @@ pub(crate) fn announced(facts: &Facts<'_>, rules: &Rules, now: Timestamp) -> Opt
     Some(nearest.1)
 }
 
-/// The pause after so many failures in a row: doubled each time, an hour at most; `jitter` takes up to a quarter off.
-pub(crate) fn pause_after(failures: u32, jitter: f64) -> Duration {
-    let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
+/// The pause after so many failures in a row: `first` doubled each time, an hour at most; `jitter` takes up to a quarter
+/// off.
+pub(crate) fn pause_after(first: Duration, failures: u32, jitter: f64) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     doubled.min(LONGEST_PAUSE).mul_f64(1.0 - jitter / 4.0)
 }
 

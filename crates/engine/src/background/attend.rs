@@ -1,6 +1,7 @@
 //! What is done about one due connection.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use valetkey_core::Timestamp;
 use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Due, Released};
@@ -13,6 +14,9 @@ use crate::due::{self, Ending, Facts, Notices, Step};
 use crate::error::{Error, Reason, Result};
 use crate::grant::is_client_credentials;
 use crate::refresh::Why;
+
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Does what is due, and puts the connection off if that fails. On a task of its own: a connection whose work panics
@@ -53,7 +57,8 @@ impl Engine {
         if elsewhere {
             return Ok(());
         }
-        let pause = due::pause_after(failures, jitter(&*self.rng)).max(error.retry_after.unwrap_or_default());
+        let pause =
+            due::pause_after(FIRST_PAUSE, failures, jitter(&*self.rng)).max(error.retry_after.unwrap_or_default());
         let at = now.plus(pause).max(row.due_at.unwrap_or(now));
         self.postpone(
             &row,

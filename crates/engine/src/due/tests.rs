@@ -375,11 +375,12 @@ fn both_notices_are_kept_apart() {
 
 #[test]
 fn g51_failures_put_a_connection_off_for_an_hour_at_most() {
-    assert_eq!(pause_after(1, 0.0), Duration::from_secs(30));
-    assert_eq!(pause_after(2, 0.0), Duration::from_secs(60));
-    assert_eq!(pause_after(5, 1.0), Duration::from_secs(360));
+    let first = Duration::from_secs(30);
+    assert_eq!(pause_after(first, 1, 0.0), Duration::from_secs(30));
+    assert_eq!(pause_after(first, 2, 0.0), Duration::from_secs(60));
+    assert_eq!(pause_after(first, 5, 1.0), Duration::from_secs(360));
     for failures in [8, 100, u32::MAX] {
-        assert_eq!(pause_after(failures, 0.0), HOUR);
+        assert_eq!(pause_after(first, failures, 0.0), HOUR);
     }
 }
 

@@ -18,6 +18,9 @@ use crate::wire::Outcome;
 /// How long a provider may take for one revocation.
 const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The first pause after an attempt that failed.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
 /// How long it is tried.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(7 * 86_400);
 
@@ -86,7 +89,7 @@ impl Engine {
             Attempt::Later => {
                 self.metrics.revocation("put_off");
                 let attempts = u32::try_from(job.attempts).unwrap_or(u32::MAX).saturating_add(1);
-                let pause = due::pause_after(attempts, crate::background::jitter(&*self.rng));
+                let pause = due::pause_after(FIRST_PAUSE, attempts, crate::background::jitter(&*self.rng));
                 let due_at = now.plus(pause);
                 let put_off = self.store.postpone_job(&job.key.space, &job.id, due_at).await;
                 put_off.map(drop).map_err(Into::into)
