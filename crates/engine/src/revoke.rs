@@ -4,6 +4,7 @@
 //! wrote the job does it at once, under a lease; should that fail, or the process end, it is done again until the provider
 //! has heard, by whichever replica comes first.
 
+mod delete;
 mod job;
 mod run;
 
@@ -17,13 +18,10 @@ use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, 
 
 use crate::Engine;
 use crate::caller::{Audit, Caller};
-use crate::connector::{Connector, not_found};
-use crate::error::{Error, Result};
+use crate::connector::Connector;
+use crate::error::Result;
 
 use job::Doomed;
-
-/// How many connections of a deleted connector are ended at once, and how many of them are revoked while the caller waits.
-const PAGE: u32 = 200;
 
 /// How long a caller waits for revocations; they go on without the caller.
 const CALLER_PATIENCE: Duration = Duration::from_secs(10);
@@ -121,76 +119,6 @@ impl Engine {
             self.settle(ended).await;
         }
         Ok(())
-    }
-
-    /// Deletes a connector and ends all of its connections, page by page: on a task that outlives the caller, because half
-    /// of it would be neither. What ends before the connector itself does is ended for good; repeating the call goes on.
-    pub(crate) async fn delete_with_connections(
-        self: &Arc<Self>,
-        connector: &Arc<Connector>,
-        audit: AuditRow,
-    ) -> Result<()> {
-        let (engine, connector) = (Arc::clone(self), Arc::clone(connector));
-        let deletion = self
-            .tasks
-            .spawn(async move { engine.end_all_and_delete(&connector, audit).await });
-        let revocations = deletion.await.map_err(Error::internal)??;
-        Self::wait_patiently(revocations).await;
-        Ok(())
-    }
-
-    async fn end_all_and_delete(
-        self: &Arc<Self>,
-        connector: &Arc<Connector>,
-        audit: AuditRow,
-    ) -> Result<Vec<JoinHandle<()>>> {
-        let (space, id) = (&connector.row.space, &connector.row.id);
-        let mut revocations = Vec::new();
-        loop {
-            let page = self.store.list_connections(space, id, None, PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            let ends: Vec<_> = page
-                .into_iter()
-                .map(|row| {
-                    let (engine, connector, deletion) = (Arc::clone(self), Arc::clone(connector), audit.clone());
-                    self.tasks
-                        .spawn(async move { engine.end_for_deletion(&connector, &row.key, &deletion).await })
-                })
-                .collect();
-            for end in ends {
-                let ended = end.await.map_err(Error::internal)??;
-                if revocations.len() < PAGE as usize {
-                    revocations.extend(ended.and_then(|ended| self.revoke_in_task(ended)));
-                } else if let Some(Ended { key, job: Err(outcome) }) = ended {
-                    self.record_revocation(&key, outcome);
-                }
-                // The jobs of all others are done when their leases end.
-            }
-        }
-        if !self.store.delete_connector(space, id, audit).await? {
-            return Err(not_found());
-        }
-        Ok(revocations)
-    }
-
-    async fn end_for_deletion(
-        &self,
-        connector: &Connector,
-        key: &ConnectionKey,
-        deletion: &AuditRow,
-    ) -> Result<Option<Ended>> {
-        let mut audit = Audit::new("connection.state", self.clock.now())
-            .connection(key)
-            .outcome("disconnected")
-            .detail("to", "disconnected")
-            .detail("cause", "connector_deleted")
-            .row();
-        audit.key.clone_from(&deletion.key);
-        audit.request_id.clone_from(&deletion.request_id);
-        audit.address.clone_from(&deletion.address);
-        self.end(connector, key, audit).await
     }
 
     /// Revokes on a task that outlives the caller. Nothing is begun after the lease: then somebody else does it.

@@ -18,6 +18,9 @@ use crate::refresh::Why;
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
+/// After how many failures in a row somebody should look: what passes by itself has passed by then.
+const TOLD_AFTER: u32 = 5;
+
 impl Engine {
     /// Does what is due, and puts the connection off if that fails. On a task of its own: a connection whose work panics
     /// is put off like any other.
@@ -32,20 +35,17 @@ impl Engine {
             Ok(Err(error)) => error,
             Err(panic) => Error::internal(panic),
         };
-        self.metrics.background("failed");
+        tracing::debug!(
+            connector.id = %due.key.connector, space = %due.key.space, code = %error.code, cause = error.cause.as_deref(),
+            "background work on a connection failed"
+        );
         if let Err(error) = self.put_off(due, &error).await {
             tracing::warn!(code = %error.code, cause = error.cause.as_deref(), "a connection cannot be put off; it is due again at once");
         }
     }
 
-    /// Puts off a connection whose work failed: longer each time.
+    /// Puts off a connection whose work failed: longer each time. One that another replica is at is left to it.
     async fn put_off(&self, due: &Due, error: &Error) -> Result<()> {
-        let failures = self.stumbles.get(&due.key).map_or(1, |n| n.saturating_add(1));
-        self.stumbles.insert(due.key.clone(), failures);
-        tracing::warn!(
-            connector.id = %due.key.connector, space = %due.key.space, code = %error.code, cause = error.cause.as_deref(),
-            failures, "background work on a connection failed; it is put off"
-        );
         let now = self.clock.now();
         let Some(row) = self.store.get_connection(&due.key).await? else {
             return Ok(());
@@ -57,17 +57,20 @@ impl Engine {
         if elsewhere {
             return Ok(());
         }
-        let pause =
-            due::pause_after(FIRST_PAUSE, failures, jitter(&*self.rng)).max(error.retry_after.unwrap_or_default());
+        let failures = self.stumbles.get(&due.key).map_or(1, |n| n.saturating_add(1));
+        self.stumbles.insert(due.key.clone(), failures);
+        self.metrics.background("failed");
+        if failures == TOLD_AFTER {
+            tracing::warn!(
+                connector.id = %due.key.connector, space = %due.key.space, code = %error.code,
+                cause = error.cause.as_deref(), failures, "background work on a connection fails again and again"
+            );
+        }
+        let pause = due::pause_after(FIRST_PAUSE, failures, jitter(&*self.rng));
+        let pause = pause.max(error.retry_after.unwrap_or_default());
         let at = now.plus(pause).max(row.due_at.unwrap_or(now));
-        self.postpone(
-            &row,
-            due.generation,
-            Some(at),
-            Notices::read(row.notice.as_deref()),
-            None,
-        )
-        .await
+        let notices = Notices::read(row.notice.as_deref());
+        self.postpone(&row, due.generation, Some(at), notices, None).await
     }
 
     async fn look_at(self: &Arc<Self>, due: &Due) -> Result<()> {

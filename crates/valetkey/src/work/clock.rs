@@ -108,3 +108,62 @@ fn compare(clock: &SystemClock, metrics: &ClockMetrics, told: &mut Told) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+    use crate::system::clock::fake::FakeSources;
+
+    const START: Timestamp = Timestamp(1_790_000_000_000);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn shown(metrics: &ClockMetrics) -> String {
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("text");
+        text
+    }
+
+    #[test]
+    fn g34_clocks_that_are_more_than_30_seconds_apart_are_told_of_once() {
+        let sources = FakeSources::at(START);
+        let (clock, metrics, mut told) = (sources.clock(), ClockMetrics::default(), Told::default());
+        for (ahead, is_told) in [(0, false), (29, false), (31, true), (31, true), (10, false), (40, true)] {
+            sources.set_wall(START.plus(SECOND * ahead));
+            compare(&clock, &metrics, &mut told);
+            assert_eq!(told.wall, is_told, "{ahead} seconds");
+        }
+        sources.set_wall(START.minus(SECOND * 600));
+        compare(&clock, &metrics, &mut told);
+        assert!(told.wall);
+        let text = shown(&metrics);
+        assert!(
+            text.contains("valetkey_clock_skew_seconds{clock=\"wall\"} -600.0"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn g32_a_jump_of_the_stores_clock_is_counted_and_not_followed() {
+        let sources = FakeSources::at(START);
+        let (clock, metrics, mut told) = (sources.clock(), ClockMetrics::default(), Told::default());
+        let day = SECOND * 86_400;
+        for _ in 0..3 {
+            follow(&clock, &metrics, &mut told, START.plus(day), clock.monotonic());
+        }
+        assert_eq!(clock.now(), START);
+        assert!(told.store);
+        let text = shown(&metrics);
+        assert!(text.contains("valetkey_clock_jump_refused_total 3"), "{text}");
+        assert!(
+            text.contains("valetkey_clock_skew_seconds{clock=\"store\"} 86400.0"),
+            "{text}"
+        );
+        follow(&clock, &metrics, &mut told, START.plus(SECOND), clock.monotonic());
+        assert_eq!(clock.now(), START.plus(SECOND));
+        assert!(!told.store, "a next jump is told again");
+    }
+}
