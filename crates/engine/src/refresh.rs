@@ -57,6 +57,13 @@ type Landing = std::result::Result<Arc<CachedConnection>, Failure>;
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<BTreeMap<ConnectionKey, watch::Receiver<Option<Landing>>>>);
 
+impl Flights {
+    /// How many are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).len()
+    }
+}
+
 /// A failure of a flight, as many callers may share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -321,9 +328,9 @@ impl Engine {
         let mut pause = Duration::from_millis(100);
         let committed = loop {
             let renewed = Renewed {
+                due_at: self.due_after(connector, row, &grant),
                 grant: grant.clone(),
                 at: self.clock.now(),
-                due_at: None,
             };
             match self
                 .store
@@ -412,7 +419,10 @@ impl Engine {
         audit: Option<Audit>,
     ) -> Result<Committed> {
         let audit = audit.map(Audit::row);
-        let released = Released { state, due_at: None };
+        let released = Released {
+            due_at: self.due_after_release(state.as_ref()),
+            state,
+        };
         Ok(self
             .store
             .release_refresh(&row.key, row.generation, &self.holder, released, audit)
