@@ -8,9 +8,9 @@ use valetkey_engine::{ChangeConnector, Reason, UserAuthStatus};
 use valetkey_store::rows::{ConnectionState, Sealed};
 use valetkey_store::{Connections as _, Refreshes as _};
 
-use crate::provider::Trouble;
+use crate::crowd::Trouble;
 use crate::stage::{DAY, HOUR, MINUTE, Stage, key};
-use crate::support::{caller_in, id, object};
+use crate::support::{id, object};
 
 async fn connected(lifetime: Option<u64>, type_id: &str) -> Stage {
     let stage = Stage::new(lifetime).await;
@@ -190,7 +190,7 @@ async fn a_connector_that_was_changed_keeps_its_connections_and_sends_nothing() 
         }))),
         ..ChangeConnector::default()
     };
-    let admin = caller_in("default", None);
+    let admin = stage.caller("default", None);
     let changed = stage.engine().change_connector(&admin, &id("crm"), change).await;
     changed.expect("changed");
     stage.live(3 * DAY, HOUR).await;

@@ -1,10 +1,10 @@
 //! The engine on a real store, with time, randomness and the network in the test's hands.
 
 mod background;
+mod crowd;
 mod herd;
 mod isolation;
 mod notices;
-mod provider;
 mod refresh;
 mod revocation;
 mod stage;

@@ -8,9 +8,9 @@ use valetkey_engine::{ChangeConnector, Reason};
 use valetkey_store::Transfer as _;
 use valetkey_store::rows::{ConnectionState, JobRow};
 
-use crate::provider::Trouble;
+use crate::crowd::Trouble;
 use crate::stage::{DAY, HOUR, MINUTE, Stage};
-use crate::support::{caller_in, id, object};
+use crate::support::{id, object};
 
 async fn connected(type_id: &str) -> Stage {
     let stage = Stage::new(Some(3_600)).await;
@@ -32,11 +32,9 @@ async fn jobs(stage: &Stage) -> Vec<JobRow> {
 
 /// Begins to disconnect; returns when the provider has the request and holds it back.
 async fn disconnect_held(stage: &Stage) -> tokio::task::JoinHandle<()> {
-    let engine = Arc::clone(stage.engine());
+    let (engine, caller) = (Arc::clone(stage.engine()), stage.caller("default", Some("ada")));
     let under_way = stage.replica.tasks.spawn(async move {
-        let ended = engine
-            .disconnect(&caller_in("default", Some("ada")), &id("crm"), None)
-            .await;
+        let ended = engine.disconnect(&caller, &id("crm"), None).await;
         ended.expect("disconnected");
     });
     while jobs(stage).await.is_empty() {
@@ -234,7 +232,7 @@ async fn every_connection_of_a_deleted_connector_is_revoked_although_the_connect
     let stage = Stage::new(Some(3_600)).await;
     stage.connector("default", "crm", ".plain", "as.example").await;
     stage.connect_all("default", "crm", 0..450).await;
-    let admin = caller_in("default", None);
+    let admin = stage.caller("default", None);
     stage
         .engine()
         .delete_connector(&admin, &id("crm"))
@@ -262,7 +260,7 @@ async fn a_deletion_outlives_its_caller() {
     let stage = Stage::new(Some(3_600)).await;
     stage.connector("default", "crm", ".plain", "as.example").await;
     stage.connect_all("default", "crm", 0..300).await;
-    let (admin, crm) = (caller_in("default", None), id("crm"));
+    let (admin, crm) = (stage.caller("default", None), id("crm"));
     let mut call = Box::pin(stage.engine().delete_connector(&admin, &crm));
     // The caller goes away as soon as the first connection has ended.
     while jobs(&stage).await.is_empty() {
@@ -286,9 +284,8 @@ async fn g43_a_pair_that_comes_after_the_end_is_revoked_when_the_provider_is_bac
     let stage = connected(".plain").await;
     stage.clock.advance(HOUR + MINUTE);
     stage.provider.hold("as.example");
-    let engine = Arc::clone(stage.engine());
+    let (engine, caller) = (Arc::clone(stage.engine()), stage.caller("default", Some("ada")));
     let waiting = stage.replica.tasks.spawn(async move {
-        let caller = caller_in("default", Some("ada"));
         engine
             .access_token(&caller, &id("crm"), valetkey_engine::AccessTokenRequest::default())
             .await
@@ -326,7 +323,7 @@ async fn tokens_do_not_go_to_addresses_that_they_were_not_made_for() {
         }))),
         ..ChangeConnector::default()
     };
-    let admin = caller_in("default", None);
+    let admin = stage.caller("default", None);
     let changed = stage.engine().change_connector(&admin, &id("crm"), change).await;
     changed.expect("changed");
     stage.disconnect("crm", "ada").await.expect("ended here");

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 use url::Url;
 use valetkey_core::fake::{FakeClock, FakeRng};
-use valetkey_core::{Clock as _, ConnectionKey, ConnectionName, Owner, ProfileUid, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectionName, KeyGrant, Owner, Principal, ProfileUid, SpaceId, Timestamp};
 use valetkey_engine::flow::StartFlow;
 use valetkey_engine::wire::Wire;
 use valetkey_engine::{
@@ -23,8 +23,8 @@ use valetkey_store::Connections as _;
 use valetkey_store::rows::ConnectionRow;
 use valetkey_store::sqlite::SqliteStore;
 
-use crate::provider::Provider;
-use crate::support::{caller_in, id, object};
+use crate::crowd::Provider;
+use crate::support::{id, object};
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
@@ -67,6 +67,7 @@ pub(crate) struct Stage {
     settings: Settings,
     seed: u64,
     database: PathBuf,
+    key: Arc<KeyGrant>,
     dir: TempDir,
 }
 
@@ -92,7 +93,20 @@ impl Stage {
         let store = Arc::new(SqliteStore::open(&database).expect("a store"));
         let (provider, clock) = (Provider::living(lifetime), Arc::new(FakeClock::default()));
         let replica = replica(&dir, &store, &provider, &clock, &settings, 7).await;
-        let stage = Self {
+        // Callbacks look up the key that started the flow.
+        let secret = replica
+            .engine
+            .bootstrap_key(None)
+            .await
+            .expect("a key")
+            .expect("the first one");
+        let space = SpaceId::default_space();
+        let known = replica
+            .engine
+            .authenticate(secret.expose(), &space, None, "127.0.0.1")
+            .await;
+        let key = known.expect("known").key;
+        Self {
             replica,
             provider,
             clock,
@@ -100,10 +114,22 @@ impl Stage {
             settings,
             seed: 7,
             database,
+            key,
             dir,
-        };
-        crate::support::put_test_key(&stage.store, stage.clock.now()).await;
-        stage
+        }
+    }
+
+    /// An administrator, acting for `user` if one is named.
+    pub(crate) fn caller(&self, space: &str, user: Option<&str>) -> Caller {
+        Caller {
+            principal: Principal {
+                key: Arc::clone(&self.key),
+                user: user.map(|user| ProfileUid::new(user).expect("a user")),
+                space: SpaceId::new(space).expect("a space"),
+            },
+            request_id: "r".to_owned(),
+            address: "127.0.0.1".to_owned(),
+        }
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
@@ -158,13 +184,13 @@ impl Stage {
             secrets: object(secrets),
             ..NewConnector::default()
         };
-        let made = self.engine().create_connector(&caller_in(space, None), new).await;
+        let made = self.engine().create_connector(&self.caller(space, None), new).await;
         made.expect("a connector");
     }
 
     /// Connects an account of `user`.
     pub(crate) async fn connect(&self, space: &str, connector: &str, user: &str, account: &str) {
-        connect(self.engine(), &caller_in(space, Some(user)), connector, account)
+        connect(self.engine(), &self.caller(space, Some(user)), connector, account)
             .await
             .expect("connected");
     }
@@ -173,7 +199,7 @@ impl Stage {
     pub(crate) async fn connect_all(&self, space: &str, connector: &str, users: std::ops::Range<usize>) {
         let mut all = tokio::task::JoinSet::new();
         for n in users {
-            let (engine, caller) = (Arc::clone(self.engine()), caller_in(space, Some(&format!("u{n}"))));
+            let (engine, caller) = (Arc::clone(self.engine()), self.caller(space, Some(&format!("u{n}"))));
             let connector = connector.to_owned();
             all.spawn(async move { connect(&engine, &caller, &connector, &format!("account-{n}")).await });
         }
@@ -183,14 +209,14 @@ impl Stage {
     }
 
     pub(crate) async fn token(&self, space: &str, connector: &str, user: &str) -> Result<AccessToken> {
-        let caller = caller_in(space, Some(user));
+        let caller = self.caller(space, Some(user));
         self.engine()
             .access_token(&caller, &id(connector), AccessTokenRequest::default())
             .await
     }
 
     pub(crate) async fn disconnect(&self, connector: &str, user: &str) -> Result<()> {
-        let caller = caller_in("default", Some(user));
+        let caller = self.caller("default", Some(user));
         self.engine().disconnect(&caller, &id(connector), None).await
     }
 
@@ -205,7 +231,7 @@ impl Stage {
     }
 
     pub(crate) async fn status(&self, connector: &str, user: &str) -> AuthStatus {
-        let status = self.engine().auth_status(&caller_in("default", Some(user))).await;
+        let status = self.engine().auth_status(&self.caller("default", Some(user))).await;
         status.expect("a status").remove(connector).expect("the connector")
     }
 
@@ -215,7 +241,7 @@ impl Stage {
             limit: Some(200),
             ..AuditQuery::default()
         };
-        let page = self.engine().audit(&caller_in("default", None), query).await;
+        let page = self.engine().audit(&self.caller("default", None), query).await;
         page.expect("an audit log").records
     }
 

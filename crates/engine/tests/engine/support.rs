@@ -14,7 +14,6 @@ use url::Url;
 use valetkey_core::fake::{FakeClock, FakeRng};
 use valetkey_core::{
     Clock as _, ConnectorId, KeyGrant, KeyId, Principal, Privilege, ProfileUid, Request, Response, Secret, SpaceId,
-    Timestamp,
 };
 use valetkey_engine::flow::StartFlow;
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
@@ -213,8 +212,43 @@ impl House {
             store,
             _dir: dir,
         };
-        put_test_key(&house.store, house.clock.now()).await;
+        // Callbacks look up the key that started the flow.
+        house.put_test_key().await;
         house
+    }
+
+    async fn put_test_key(&self) {
+        use valetkey_store::Keys as _;
+        use valetkey_store::rows::{AuditRow, Digest, KeyRow};
+        let at = self.clock.now();
+        let key = KeyRow {
+            id: KeyId::new("test").expect("a key id"),
+            name: "test".to_owned(),
+            hash: Digest([0; 32]),
+            privileges: vec!["admin".to_owned()],
+            spaces: vec!["*".to_owned()],
+            profile_uid: None,
+            connectors: None,
+            actions: None,
+            created_at: at,
+            expires_at: None,
+            created_by: None,
+        };
+        let audit = AuditRow {
+            at,
+            space: None,
+            kind: "apikey.create",
+            outcome: "ok".to_owned(),
+            key: None,
+            user: None,
+            connector: None,
+            connection: None,
+            request_id: None,
+            address: None,
+            details: Map::new(),
+            count: 1,
+        };
+        assert!(self.store.put_key(key, audit).await.expect("a key"));
     }
 
     /// A connector of type `.http` with the authorization code grant; `extra` are more fields of its secrets.
@@ -309,40 +343,6 @@ impl House {
         self.tasks.wait().await;
         self.tasks.reopen();
     }
-}
-
-/// Callbacks look up the key that started the flow.
-pub(crate) async fn put_test_key(store: &SqliteStore, at: Timestamp) {
-    use valetkey_store::Keys as _;
-    use valetkey_store::rows::{AuditRow, Digest, KeyRow};
-    let key = KeyRow {
-        id: KeyId::new("test").expect("a key id"),
-        name: "test".to_owned(),
-        hash: Digest([0; 32]),
-        privileges: vec!["admin".to_owned()],
-        spaces: vec!["*".to_owned()],
-        profile_uid: None,
-        connectors: None,
-        actions: None,
-        created_at: at,
-        expires_at: None,
-        created_by: None,
-    };
-    let audit = AuditRow {
-        at,
-        space: None,
-        kind: "apikey.create",
-        outcome: "ok".to_owned(),
-        key: None,
-        user: None,
-        connector: None,
-        connection: None,
-        request_id: None,
-        address: None,
-        details: Map::new(),
-        count: 1,
-    };
-    assert!(store.put_key(key, audit).await.expect("a key"));
 }
 
 pub(crate) fn object(value: Value) -> Map<String, Value> {
