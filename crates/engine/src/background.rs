@@ -146,7 +146,7 @@ impl Engine {
             return None;
         }
         let now = self.clock.now();
-        let rules = self.rules(connector, row);
+        let rules = self.due_rules(connector, row);
         let facts = Facts::renewed(row, grant, now);
         Some(due::next(&facts, &rules, jitter(&*self.rng), now))
     }
@@ -158,7 +158,7 @@ impl Engine {
 
     /// The nearest end that was announced and still holds.
     pub(crate) fn end_notice(&self, connector: &Connector, row: &ConnectionRow, now: Timestamp) -> Option<EndNotice> {
-        let ending = due::announced(&Facts::of(row)?, &self.rules(connector, row), now)?;
+        let ending = due::announced(&Facts::of(row)?, &self.due_rules(connector, row), now)?;
         let (reason, expires_at) = match ending {
             Ending::Expires(end) => (EndReason::Expires, end),
             Ending::Unused(end) => (EndReason::Unused, end),
@@ -166,7 +166,7 @@ impl Engine {
         Some(EndNotice { reason, expires_at })
     }
 
-    fn rules(&self, connector: &Connector, row: &ConnectionRow) -> Rules {
+    fn due_rules(&self, connector: &Connector, row: &ConnectionRow) -> Rules {
         let profile = connector.oauth.as_ref().map(|setup| &setup.profile);
         let limit = |seconds: Option<u64>| seconds.map(Duration::from_secs);
         Rules {

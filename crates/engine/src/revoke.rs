@@ -116,7 +116,7 @@ impl Engine {
     ) -> Result<()> {
         let (committed, ended) = self.end_generation(connector, row, audit).await?;
         if matches!(committed, Committed::Done(_)) {
-            self.settle(ended).await;
+            self.carry_out(ended).await;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Engine {
             .connection(&row.key)
             .outcome("disconnected");
         match self.end(connector, &row.key, audit.row()).await? {
-            Some(ended) => self.settle(ended).await,
+            Some(ended) => self.carry_out(ended).await,
             // The deletion took the row along; its grant is still alive.
             None => self.revoke_row(connector, row).await,
         }
@@ -191,10 +191,10 @@ impl Engine {
         {
             tracing::error!(connector.id = %key.connector, %error, "a revocation cannot be written down; it is tried once");
         }
-        self.settle(Ended { key: key.clone(), job }).await;
+        self.carry_out(Ended { key: key.clone(), job }).await;
     }
 
-    async fn settle(&self, ended: Ended) {
+    async fn carry_out(&self, ended: Ended) {
         match ended.job {
             Ok(job) => self.run_job(&job).await,
             Err(outcome) => self.record_revocation(&ended.key, outcome),

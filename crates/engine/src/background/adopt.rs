@@ -42,7 +42,7 @@ impl Engine {
         let Some(facts) = Facts::of(row) else {
             return Ok(());
         };
-        let at = due::next(&facts, &self.rules(&connector, row), jitter(&*self.rng), now);
+        let at = due::next(&facts, &self.due_rules(&connector, row), jitter(&*self.rng), now);
         self.store
             .postpone(&row.key, row.generation, Some(at), row.notice.clone(), None)
             .await?;

@@ -13,7 +13,6 @@ use crate::connector::{Connector, not_found};
 use crate::due::{self, Ending, Facts, Notices, Step};
 use crate::error::{Error, Reason, Result};
 use crate::grant::is_client_credentials;
-use crate::refresh::Why;
 
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -92,7 +91,7 @@ impl Engine {
                 .postpone(&row, row.generation, None, Notices::default(), None)
                 .await;
         }
-        let rules = self.rules(&connector, &row);
+        let rules = self.due_rules(&connector, &row);
         let facts = Facts::of(&row).ok_or_else(|| Error::internal("an active connection has no grant"))?;
         match due::judge(&facts, &rules, now) {
             Step::Wait(notices) => {
@@ -114,7 +113,7 @@ impl Engine {
         notices: Notices,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let rules = self.rules(connector, row);
+        let rules = self.due_rules(connector, row);
         let facts = Facts {
             notices,
             ..Facts::of(row)?
@@ -124,7 +123,7 @@ impl Engine {
 
     /// Renews a connection ahead of time, through the same flight as every caller.
     async fn refresh_ahead(self: &Arc<Self>, row: &ConnectionRow, connector: &Arc<Connector>) -> Result<()> {
-        let renewed = self.renew(connector, &row.key, row.generation, Why::Expired).await?;
+        let renewed = self.renew_ahead(connector, &row.key, row.generation).await?;
         self.metrics.background("refreshed");
         let after = &renewed.row;
         let (Some(before), Some(facts)) = (Facts::of(row), Facts::of(after)) else {
@@ -134,7 +133,7 @@ impl Engine {
             return Ok(());
         }
         let now = self.clock.now();
-        let (notices, ending) = due::after_refresh(&before, &facts, &self.rules(connector, after), now);
+        let (notices, ending) = due::after_refresh(&before, &facts, &self.due_rules(connector, after), now);
         if notices == facts.notices && ending.is_none() {
             return Ok(());
         }
@@ -188,7 +187,7 @@ impl Engine {
         let Some(row) = self.store.get_connection(&row.key).await? else {
             return Ok(());
         };
-        let rules = self.rules(connector, &row);
+        let rules = self.due_rules(connector, &row);
         let is_unused = Facts::of(&row).is_some_and(|facts| due::judge(&facts, &rules, now) == Step::Disconnect);
         if !is_unused || row.state != ConnectionState::Active {
             return Ok(());

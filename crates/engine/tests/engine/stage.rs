@@ -12,6 +12,7 @@ use url::Url;
 use valetkey_core::fake::{FakeClock, FakeRng};
 use valetkey_core::{ConnectionKey, ConnectionName, KeyGrant, Owner, Principal, ProfileUid, SpaceId, Timestamp};
 use valetkey_engine::flow::StartFlow;
+use valetkey_engine::journal::NoJournal;
 use valetkey_engine::wire::Wire;
 use valetkey_engine::{
     AccessToken, AccessTokenRequest, AuditQuery, AuditView, AuthStatus, CallbackRequest, Caller, Engine, NewConnector,
@@ -127,8 +128,8 @@ impl Stage {
                 user: user.map(|user| ProfileUid::new(user).expect("a user")),
                 space: SpaceId::new(space).expect("a space"),
             },
-            request_id: "r".to_owned(),
-            address: "127.0.0.1".to_owned(),
+            request_id: "r".into(),
+            address: "127.0.0.1".into(),
         }
     }
 
@@ -301,6 +302,7 @@ async fn replica(
         settings: settings.clone(),
         store: Arc::clone(store) as _,
         wire: Arc::clone(provider) as Arc<dyn Wire>,
+        journal: Arc::new(NoJournal),
         clock: Arc::clone(clock) as _,
         rng,
         ring,
@@ -323,8 +325,8 @@ async fn connect(engine: &Arc<Engine>, caller: &Caller, connector: &str, account
         context: Some(context),
         query: format!("state={}&code={account}", started.state.expose()),
         cookies: [(page.cookie_name, cookie.expose().clone())].into(),
-        address: "127.0.0.1".to_owned(),
-        request_id: "r".to_owned(),
+        address: "127.0.0.1".into(),
+        request_id: "r".into(),
     };
     engine.callback(request).await?.result
 }

@@ -51,6 +51,7 @@ pub(crate) struct Config {
     pub(crate) background_refreshes: usize,
     pub(crate) background_refreshes_per_host: usize,
     pub(crate) unused_after: Option<Duration>,
+    pub(crate) token_concurrency: usize,
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
@@ -215,6 +216,7 @@ impl Values {
             background_refreshes: self.must("oauth.background_refreshes", |v| concurrency(v, 0))?,
             background_refreshes_per_host: self.must("oauth.background_refreshes_per_host", |v| concurrency(v, 1))?,
             unused_after: self.must("connections.unused_after", days_or_never)?,
+            token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
             authorize_limit: limit(
                 "oauth.rate_limits.authorize.limit",
