@@ -34,6 +34,19 @@ enum Command {
     },
     /// Bring the store to this version.
     Migrate(Settings),
+    /// Copy everything to another store, such as from the data directory to a database: nobody connects again. No server may
+    /// run on either of them. A copy that was cut off is taken up again, and one that is complete is compared.
+    Copy {
+        #[command(flatten)]
+        settings: Settings,
+        /// Where from: `sqlite:FILE` or `postgres://…`; the file in the data directory if left out.
+        #[arg(long, value_name = "STORE")]
+        from: Option<String>,
+        /// Where to: `postgres://…` or `sqlite:FILE`; the setting `database_url` if left out, which keeps its password out of
+        /// the list of processes.
+        #[arg(long, value_name = "STORE")]
+        to: Option<String>,
+    },
     /// Check the settings and show what follows from them; secrets are not shown.
     CheckConfig {
         #[command(flatten)]
@@ -168,6 +181,10 @@ fn dispatch(command: Command) -> Result<()> {
                 core.place.close();
                 say(&format!("{} is at this version", core.place))
             })
+        }
+        Command::Copy { settings, from, to } => {
+            let config = settings.read()?;
+            runtime()?.block_on(crate::copy::copy(&config, from.as_deref(), to.as_deref()))
         }
         Command::CheckConfig { example: true, .. } => say(crate::config::example().trim_end()),
         Command::CheckConfig {
