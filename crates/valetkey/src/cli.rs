@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use valetkey_store::postgres::PostgresStore;
 
 use crate::app::{self, Refusal};
 use crate::config::{Config, Values};
@@ -32,8 +33,14 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// Bring the store to this version.
-    Migrate(Settings),
+    /// Bring the store to this version; the version before can go on beside it.
+    Migrate {
+        #[command(flatten)]
+        settings: Settings,
+        /// Also take away what only the version before needs: when no process of it runs any more.
+        #[arg(long)]
+        finish: bool,
+    },
     /// Copy everything to another store, such as from the data directory to a database: nobody connects again. No server may
     /// run on either of them. A copy that was cut off is taken up again, and one that is complete is compared.
     Copy {
@@ -174,11 +181,14 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Keys { command } => runtime()?.block_on(keys(command)),
-        Command::Migrate(settings) => {
+        Command::Migrate { settings, finish } => {
             let config = settings.read()?;
             runtime()?.block_on(async {
                 let core = app::build_core(&config).await?;
                 core.place.close();
+                if let Some(address) = config.database.as_ref().filter(|_| finish) {
+                    PostgresStore::finish_migrations(address).await?;
+                }
                 say(&format!("{} is at this version", core.place))
             })
         }
