@@ -1,8 +1,12 @@
 //! The engine on a real store, with time, randomness and the network in the test's hands.
 
+mod background;
+mod crowd;
 mod faults;
+mod herd;
 mod isolation;
 mod life;
+mod notices;
 mod provider;
 mod refresh;
 mod refresh_crash;
@@ -12,6 +16,8 @@ mod refresh_lost;
 mod refresh_nodes;
 mod refresh_store;
 mod refresh_storm;
+mod revocation;
+mod stage;
 mod support;
 mod sweeping;
 mod town;

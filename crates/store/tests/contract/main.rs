@@ -1,51 +1,70 @@
 //! The contract of the store, the same for every engine: a function per sentence, and one list of them below.
-#![cfg(feature = "sqlite")]
 
 mod audit;
 mod connections;
 mod connectors;
+mod copying;
+mod due;
+mod engines;
 mod fixtures;
 mod flows;
+mod jobs;
 mod keys;
 mod limits;
 mod refresh;
+mod transfer;
+mod upkeep;
 mod vault;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use valetkey_store::Store;
-use valetkey_store::sqlite::SqliteStore;
 
 /// A place where a store can be opened again and again.
 #[async_trait]
 trait Engine: Sync {
     /// Opens it. The store before must be dropped.
     async fn open(&self) -> Arc<dyn Store>;
+
+    /// Another place of the same kind, with nothing in it.
+    async fn another(&self) -> Box<dyn Engine>;
 }
 
-struct Sqlite(tempfile::TempDir);
-
-impl Sqlite {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
-}
-
-#[async_trait]
-impl Engine for Sqlite {
-    async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(SqliteStore::open(&self.0.path().join("valetkey.db")).expect("a store"))
-    }
-}
-
+/// Every sentence on every engine, each in a place of its own. `PostgreSQL` is there twice, because behind a pooler
+/// nothing may be kept in a session.
 macro_rules! contract {
     ($($subject:ident: $($sentence:ident)+;)+) => {
+        #[cfg(feature = "sqlite")]
         mod sqlite {
             $(mod $subject {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $sentence() {
-                    crate::$subject::$sentence(&crate::Sqlite::new()).await;
+                    crate::$subject::$sentence(&crate::engines::Sqlite::new()).await;
+                })+
+            })+
+        }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(mod $subject {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $sentence() {
+                    if let Some(engine) = crate::engines::Postgres::new().await {
+                        crate::$subject::$sentence(&engine).await;
+                    }
+                })+
+            })+
+        }
+
+        #[cfg(feature = "postgres")]
+        mod g30_postgres_behind_a_pooler {
+            $(mod $subject {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $sentence() {
+                    if let Some(engine) = crate::engines::Pooled::new().await {
+                        crate::$subject::$sentence(&engine).await;
+                    }
                 })+
             })+
         }
@@ -57,6 +76,10 @@ contract! {
         a_new_store_takes_one_vault
         of_racing_vaults_one_stays
         data_keys_come_oldest_first
+        a_data_key_is_there_once_for_each_master_key
+        data_keys_are_replaced_only_from_what_they_were
+        of_racing_replacements_of_data_keys_one_is_written
+        a_clock_of_the_store_does_not_go_back
         a_probe_writes_each_time;
     keys:
         a_key_is_read_back_as_it_was_written
@@ -88,6 +111,8 @@ contract! {
         of_racing_connects_with_one_generation_one_is_written
         connecting_again_ends_the_intent
         a_disconnect_leaves_a_tombstone
+        a_disconnect_needs_the_generation
+        a_disconnect_and_its_job_come_together
         a_tombstone_is_not_disconnected_again
         a_tombstone_is_replaced_only_by_a_greater_generation
         connections_are_listed_by_owner_and_name_in_pages
@@ -108,6 +133,40 @@ contract! {
         only_the_holder_releases
         a_new_pair_makes_the_connection_active
         an_intent_survives_a_restart;
+    due:
+        a_claimed_connection_is_not_due_before_its_lease_ends
+        a_lease_is_extended_only_by_its_holder
+        what_is_due_comes_longest_due_first_and_only_if_active
+        a_space_with_much_that_is_due_does_not_hide_the_others
+        a_refresh_says_when_the_connection_is_due_next
+        a_connection_is_postponed_at_its_generation_and_while_active;
+    upkeep:
+        connectors_of_all_spaces_are_scanned_in_pages
+        connections_of_all_spaces_are_scanned_without_tombstones
+        resealing_a_connector_needs_its_version_and_changes_nothing_else
+        resealing_a_connection_needs_its_generation_and_changes_nothing_else
+        a_use_is_noted_and_never_taken_back
+        uses_of_what_is_gone_are_passed_over
+        tombstones_are_swept_when_their_time_is_over_and_no_more_than_asked;
+    jobs:
+        a_job_is_claimed_as_it_was_written
+        an_id_of_a_job_is_used_once_in_a_space
+        jobs_are_claimed_longest_due_first_and_no_more_than_asked
+        of_racing_callers_one_gets_a_job
+        a_job_that_nobody_finished_comes_back
+        a_postponed_job_is_due_when_it_was_said
+        a_finished_job_is_gone_and_leaves_one_record
+        a_job_outlives_its_connector_and_a_restart;
+    transfer:
+        every_record_arrives_as_it_was
+        pages_of_any_size_join_to_the_same_records
+        a_record_that_is_there_already_fails_the_import_and_nothing_is_written
+        a_page_begins_after_a_record_of_its_own_table
+        records_of_the_audit_log_go_on_after_those_that_arrived;
+    copying:
+        a_copy_has_everything_and_a_second_one_finds_nothing_to_do
+        a_copy_that_was_cut_off_is_taken_up_where_it_stopped
+        a_copy_into_a_store_with_records_of_its_own_is_refused;
     audit:
         records_are_read_newest_first_as_they_were_written
         every_filter_chooses
