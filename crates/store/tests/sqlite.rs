@@ -367,6 +367,12 @@ async fn a_caller_that_goes_away_does_not_stop_its_operation() {
 }
 
 #[tokio::test]
+async fn the_only_clock_is_the_one_of_the_process() {
+    let (_dir, path) = new();
+    assert_eq!(open(&path).time().await.expect("an answer"), None);
+}
+
+#[tokio::test]
 async fn a_lease_ends_with_the_process_that_held_it() {
     let (_dir, path) = new();
     let store = open(&path);

@@ -32,6 +32,8 @@ mod refresh;
 #[cfg(test)]
 mod tests;
 mod transfer;
+#[cfg(test)]
+mod upgrade;
 mod vault;
 mod writer;
 

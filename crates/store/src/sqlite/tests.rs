@@ -1,6 +1,6 @@
 //! Every statement against the schema.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, StatementStatus, params};
 use tempfile::TempDir;
 
 use super::{
@@ -80,6 +80,98 @@ fn no_statement_but_the_lists_of_everything_scans_a_table() {
             assert!(!scans && !step.contains("TEMP B-TREE"), "{sql}: {step}");
         }
     }
+}
+
+/// The one statement of a subject that has this in it.
+fn statement(subject: &[&'static str], part: &str) -> &'static str {
+    let found: Vec<_> = subject.iter().filter(|sql| sql.contains(part)).collect();
+    match found.as_slice() {
+        [sql] => sql,
+        _ => panic!("{part}: {found:?}"),
+    }
+}
+
+#[test]
+fn what_is_due_and_every_page_is_read_from_where_it_begins() {
+    let (_dir, conn) = new_database();
+    let cases = [
+        (refresh::ALL, "SELECT", "INDEX connection_due (due_at<?)"),
+        (connections::ALL, "DELETE", "INDEX connection_ended (due_at<?)"),
+        (
+            connections::ALL,
+            "(?1, ?2, ?3, ?4) AND state",
+            "((space,connector,owner,name)>(?,?,?,?))",
+        ),
+        (
+            connections::ALL,
+            "(?1, ?2, ?3, ?4)\n         ORDER",
+            "((space,connector,owner,name)>(?,?,?,?))",
+        ),
+        (connectors::ALL, "(space, id) >", "((space,id)>(?,?))"),
+        (flows::ALL, "state_hash >", "(state_hash>?)"),
+        (jobs::ALL, "due_at <=", "INDEX job_due (due_at<?)"),
+        (jobs::ALL, "(space, id) >", "((space,id)>(?,?))"),
+        (keys::ALL, "id >", "(id>?)"),
+        (audit::ALL, "seq >", "INTEGER PRIMARY KEY (rowid>?)"),
+    ];
+    for (subject, part, place) in cases {
+        let sql = statement(subject, part);
+        let steps = plan(&conn, sql);
+        assert!(steps.iter().any(|step| step.contains(place)), "{sql}: {steps:?}");
+    }
+}
+
+/// A claim and a noted use cost one page. The indexes are those of what is due and of tombstones.
+#[test]
+fn a_change_of_a_connection_writes_an_index_only_if_it_changes_what_is_due() {
+    let (_dir, conn) = new_database();
+    let changes = [connections::ALL, refresh::ALL].concat();
+    for sql in changes.into_iter().filter(|sql| sql.starts_with("UPDATE")) {
+        let mut statement = conn.prepare(&format!("EXPLAIN {sql}")).expect("a program");
+        let steps: Vec<String> = statement
+            .raw_query()
+            .mapped(|row| row.get(1))
+            .collect::<Result<_, _>>()
+            .expect("its steps");
+        let indexes = steps.iter().filter(|step| *step == "IdxDelete").count();
+        let changes = sql.split("WHERE").next().unwrap_or_default();
+        // Both, because it is seen only when it runs which of them the row is in.
+        assert_eq!(indexes, if changes.contains("due_at") { 2 } else { 0 }, "{sql}");
+    }
+}
+
+#[test]
+fn finding_what_is_due_costs_what_is_due_and_no_more() {
+    const NOW: i64 = 1_000_000;
+    let (_dir, conn) = new_database();
+    let rows = |space: &str, count: i64, first_due_at: i64| {
+        let sql = "INSERT INTO connection (space, connector, owner, name, generation, state, binding, spec_version,
+            connected_at, due_at)
+            WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < ?2 - 1)
+            SELECT ?1, 'slack', 'user:' || i, 'default', 1, 'active', zeroblob(32), 1, 0, ?3 + i FROM n";
+        conn.execute(sql, params![space, count, first_due_at]).expect("rows");
+    };
+    rows("busy", 100_000, 0);
+    rows("other", 1, NOW);
+    rows("later", 50_000, NOW + 1);
+    let mut list = conn.prepare(statement(refresh::ALL, "json_each")).expect("a statement");
+    let mut cost = |skip: &[String], limit: u32| {
+        let skip = serde_json::to_string(skip).expect("a list");
+        let spaces = list
+            .query_map(params![NOW, skip, limit], |row| row.get(0))
+            .expect("rows")
+            .collect::<Result<Vec<String>, _>>()
+            .expect("spaces");
+        (spaces, list.reset_status(StatementStatus::VmStep))
+    };
+    let (spaces, steps) = cost(&[], 10);
+    assert_eq!(spaces, ["busy"; 10]);
+    assert!(steps < 1_000, "{steps}");
+    let mut skip: Vec<String> = (0..1_000).map(|number| format!("space-{number}")).collect();
+    skip.push("busy".to_owned());
+    let (spaces, steps) = cost(&skip, 10);
+    assert_eq!(spaces, ["other"]);
+    assert!(steps < 30 * 100_000, "{steps}");
 }
 
 #[test]

@@ -2,10 +2,12 @@ use std::time::Duration;
 
 use valetkey_core::{ConnectionKey, Owner, Timestamp};
 use valetkey_store::Store;
-use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent};
+use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent, JobRow};
 
 use crate::Engine;
-use crate::fixtures::{NOW, audit, connection, connector_id, grant, home, key, key_of, owner, race, records, space};
+use crate::fixtures::{
+    NOW, audit, connection, connector_id, grant, home, job, key, key_of, owner, race, records, space,
+};
 
 /// Until when tombstones stay.
 const UNTIL: Timestamp = Timestamp(NOW.0 + 1_000);
@@ -168,6 +170,50 @@ pub(crate) async fn a_disconnect_leaves_a_tombstone(engine: &dyn Engine) {
         Committed::Done(Box::new(tombstone.clone()))
     );
     assert_eq!(get(&*store, &key).await, Some(tombstone));
+}
+
+pub(crate) async fn a_disconnect_needs_the_generation(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let row = connection(key_of("ada"), 4);
+    put(&*store, row.clone()).await;
+    for generation in [3, 5] {
+        let lost = Committed::Lost(Some(Box::new(row.clone())));
+        assert_eq!(disconnect(&*store, &row.key, generation).await, lost);
+    }
+    assert_eq!(get(&*store, &row.key).await, Some(row));
+    assert_eq!(records(&*store, "connection.disconnect").await, 0);
+}
+
+pub(crate) async fn a_disconnect_and_its_job_come_together(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let disconnect = async |uid: &str, generation, id: &str| {
+        let job = JobRow {
+            key: key_of(uid),
+            ..job(id)
+        };
+        let record = audit("connection.disconnect");
+        store
+            .disconnect(&key_of(uid), generation, UNTIL, Some(job), record)
+            .await
+    };
+    let jobs = async || {
+        let due = store.claim_jobs(NOW, NOW, 10).await.expect("jobs");
+        due.into_iter().map(|job| job.id).collect::<Vec<_>>()
+    };
+    for uid in ["ada", "bob"] {
+        put(&*store, connection(key_of(uid), 1)).await;
+    }
+    let lost = disconnect("ada", 2, "early").await.expect("an answer");
+    assert!(matches!(lost, Committed::Lost(Some(_))));
+    assert!(jobs().await.is_empty());
+    let done = disconnect("ada", 1, "one").await.expect("an answer");
+    assert!(matches!(done, Committed::Done(_)));
+    assert_eq!(jobs().await, ["one"]);
+
+    assert!(disconnect("bob", 1, "one").await.is_err(), "the id is taken");
+    assert_eq!(get(&*store, &key_of("bob")).await, Some(connection(key_of("bob"), 1)));
+    assert_eq!(records(&*store, "connection.disconnect").await, 1);
+    assert_eq!(jobs().await, ["one"]);
 }
 
 pub(crate) async fn a_tombstone_is_not_disconnected_again(engine: &dyn Engine) {

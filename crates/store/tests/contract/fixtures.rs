@@ -11,11 +11,16 @@ use valetkey_core::{
 use valetkey_store::Store;
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, ConnectionRow, ConnectionState, ConnectorRow, Digest, FlowRow, FlowState,
-    GrantRow, KeyRow, Sealed,
+    GrantRow, JobRow, KeyRow, Sealed,
 };
 
 /// When the tests take place.
 pub(crate) const NOW: Timestamp = Timestamp(1_790_000_000_000);
+
+/// So many milliseconds after [`NOW`].
+pub(crate) fn later(ms: i64) -> Timestamp {
+    Timestamp(NOW.0 + ms)
+}
 
 pub(crate) fn space(id: &str) -> SpaceId {
     SpaceId::new(id).expect("a space id")
@@ -150,6 +155,19 @@ pub(crate) fn api_key(id: &str, created_at: Timestamp) -> KeyRow {
         created_at,
         expires_at: Some(Timestamp(NOW.0 + 1)),
         created_by: Some(key_id("root")),
+    }
+}
+
+/// A job that is due now, for a user's connection.
+pub(crate) fn job(id: &str) -> JobRow {
+    JobRow {
+        id: id.to_owned(),
+        key: key_of("ada"),
+        kind: "revoke".to_owned(),
+        sealed: Sealed(vec![5, 0, 255]),
+        due_at: NOW,
+        attempts: 0,
+        created_at: Timestamp(NOW.0 - 7),
     }
 }
 

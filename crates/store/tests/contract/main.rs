@@ -4,11 +4,15 @@
 mod audit;
 mod connections;
 mod connectors;
+mod due;
 mod fixtures;
 mod flows;
+mod jobs;
 mod keys;
 mod limits;
 mod refresh;
+mod transfer;
+mod upkeep;
 mod vault;
 
 use std::sync::Arc;
@@ -22,6 +26,9 @@ use valetkey_store::sqlite::SqliteStore;
 trait Engine: Sync {
     /// Opens it. The store before must be dropped.
     async fn open(&self) -> Arc<dyn Store>;
+
+    /// Another place of the same kind, with nothing in it.
+    async fn another(&self) -> Box<dyn Engine>;
 }
 
 struct Sqlite(tempfile::TempDir);
@@ -36,6 +43,10 @@ impl Sqlite {
 impl Engine for Sqlite {
     async fn open(&self) -> Arc<dyn Store> {
         Arc::new(SqliteStore::open(&self.0.path().join("valetkey.db")).expect("a store"))
+    }
+
+    async fn another(&self) -> Box<dyn Engine> {
+        Box::new(Self::new())
     }
 }
 
@@ -57,6 +68,10 @@ contract! {
         a_new_store_takes_one_vault
         of_racing_vaults_one_stays
         data_keys_come_oldest_first
+        a_data_key_is_there_once_for_each_master_key
+        data_keys_are_replaced_only_from_what_they_were
+        of_racing_replacements_of_data_keys_one_is_written
+        a_clock_of_the_store_does_not_go_back
         a_probe_writes_each_time;
     keys:
         a_key_is_read_back_as_it_was_written
@@ -88,6 +103,8 @@ contract! {
         of_racing_connects_with_one_generation_one_is_written
         connecting_again_ends_the_intent
         a_disconnect_leaves_a_tombstone
+        a_disconnect_needs_the_generation
+        a_disconnect_and_its_job_come_together
         a_tombstone_is_not_disconnected_again
         a_tombstone_is_replaced_only_by_a_greater_generation
         connections_are_listed_by_owner_and_name_in_pages
@@ -108,6 +125,36 @@ contract! {
         only_the_holder_releases
         a_new_pair_makes_the_connection_active
         an_intent_survives_a_restart;
+    due:
+        a_claimed_connection_is_not_due_before_its_lease_ends
+        a_lease_is_extended_only_by_its_holder
+        what_is_due_comes_longest_due_first_and_only_if_active
+        a_space_with_much_that_is_due_does_not_hide_the_others
+        a_refresh_says_when_the_connection_is_due_next
+        a_connection_is_postponed_at_its_generation_and_while_active;
+    upkeep:
+        connectors_of_all_spaces_are_scanned_in_pages
+        connections_of_all_spaces_are_scanned_without_tombstones
+        resealing_a_connector_needs_its_version_and_changes_nothing_else
+        resealing_a_connection_needs_its_generation_and_changes_nothing_else
+        a_use_is_noted_and_never_taken_back
+        uses_of_what_is_gone_are_passed_over
+        tombstones_are_swept_when_their_time_is_over_and_no_more_than_asked;
+    jobs:
+        a_job_is_claimed_as_it_was_written
+        an_id_of_a_job_is_used_once_in_a_space
+        jobs_are_claimed_longest_due_first_and_no_more_than_asked
+        of_racing_callers_one_gets_a_job
+        a_job_that_nobody_finished_comes_back
+        a_postponed_job_is_due_when_it_was_said
+        a_finished_job_is_gone_and_leaves_one_record
+        a_job_outlives_its_connector_and_a_restart;
+    transfer:
+        every_record_arrives_as_it_was
+        pages_of_any_size_join_to_the_same_records
+        a_record_that_is_there_already_fails_the_import_and_nothing_is_written
+        a_page_begins_after_a_record_of_its_own_table
+        records_of_the_audit_log_go_on_after_those_that_arrived;
     audit:
         records_are_read_newest_first_as_they_were_written
         every_filter_chooses

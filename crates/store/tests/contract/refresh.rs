@@ -5,13 +5,9 @@ use valetkey_store::Store;
 use valetkey_store::rows::{Claim, Committed, ConnectionRow, ConnectionState, Intent, Released, Renewed};
 
 use crate::Engine;
-use crate::fixtures::{NOW, audit, connection, grant, key_of, race, records};
+use crate::fixtures::{NOW, audit, connection, grant, key_of, later, race, records};
 
 const LEASE: Duration = Duration::from_secs(60);
-
-fn later(ms: i64) -> Timestamp {
-    Timestamp(NOW.0 + ms)
-}
 
 async fn connected(store: &dyn Store, generation: i64) -> ConnectionKey {
     let row = connection(key_of("ada"), generation);
