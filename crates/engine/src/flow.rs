@@ -267,7 +267,7 @@ impl Engine {
             .load_connector(&flow.key.space, &flow.key.connector)
             .await?
             .ok_or_else(gone)?;
-        let payload = self.open_payload(&flow)?;
+        let payload = self.open_payload(&flow).await?;
         let authorization_url = Url::parse(&payload.authorization_url).map_err(Error::internal)?;
         Ok(ConnectPage {
             connector: connector.row.name.clone(),
@@ -316,8 +316,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn open_payload(&self, flow: &FlowRow) -> Result<Payload> {
-        let plain = self.vault().open_flow(&flow.key, &flow.state_hash, &flow.sealed)?;
+    pub(crate) async fn open_payload(&self, flow: &FlowRow) -> Result<Payload> {
+        let plain = self
+            .vault_for(&flow.sealed)
+            .await?
+            .open_flow(&flow.key, &flow.state_hash, &flow.sealed)?;
         serde_json::from_slice(&plain).map_err(Error::internal)
     }
 

@@ -173,7 +173,7 @@ impl Engine {
             let renewable = grant.sealed_refresh.is_some() || is_client_credentials(connector);
             let why = match need {
                 Need::Instead(rejected) => {
-                    let ready = self.open(&connection)?;
+                    let ready = self.open(&connection).await?;
                     if ready.access_token.same_as(rejected.expose()) {
                         if !renewable {
                             return Err(Authorization::new(
@@ -205,7 +205,7 @@ impl Engine {
                     }
                     // A renewed token is as good as it gets, even if it does not last as long as asked for.
                     if renewed.row.generation > generation && needs_person(connector, &renewed.row, now).is_none() {
-                        return self.open(&renewed);
+                        return self.open(&renewed).await;
                     }
                     seen = Some(renewed);
                 }
@@ -213,7 +213,7 @@ impl Engine {
                     if renewable && self.is_stale(grant, now) {
                         self.renew_in_background(connector, key, row.generation);
                     }
-                    return self.open(&connection);
+                    return self.open(&connection).await;
                 }
             }
         }
@@ -318,8 +318,8 @@ impl Engine {
     }
 
     /// Opens the access token of a connection, for use.
-    pub(crate) fn open(&self, connection: &Arc<CachedConnection>) -> Result<Ready> {
-        let (token_type, access_token) = self.open_access(&connection.row)?;
+    pub(crate) async fn open(&self, connection: &Arc<CachedConnection>) -> Result<Ready> {
+        let (token_type, access_token) = self.open_access(&connection.row).await?;
         Ok(Ready {
             connection: Arc::clone(connection),
             token_type,
@@ -328,20 +328,17 @@ impl Engine {
     }
 
     /// Opens the access token of a row: its type, and the token.
-    pub(crate) fn open_access(&self, row: &ConnectionRow) -> Result<(String, Secret<String>)> {
+    pub(crate) async fn open_access(&self, row: &ConnectionRow) -> Result<(String, Secret<String>)> {
         let grant = row
             .grant
             .as_ref()
             .ok_or_else(|| Error::internal("the connection has no grant"))?;
-        let vault = self.vault();
-        let sealed = vault.open_token(
-            &row.key,
-            Token::Access,
-            row.generation,
-            &row.binding,
-            &grant.sealed_access,
-        )?;
-        let (token_type, token) = sealed
+        let sealed = &grant.sealed_access;
+        let opened =
+            self.vault_for(sealed)
+                .await?
+                .open_token(&row.key, Token::Access, row.generation, &row.binding, sealed)?;
+        let (token_type, token) = opened
             .expose()
             .split_once(' ')
             .ok_or_else(|| Error::internal("a sealed token has no type"))?;
@@ -349,7 +346,7 @@ impl Engine {
     }
 
     /// Seals what a token answer brought, for the generation that it will be.
-    pub(crate) fn seal_grant(
+    pub(crate) async fn seal_grant(
         &self,
         connector: &Connector,
         key: &ConnectionKey,
@@ -359,15 +356,15 @@ impl Engine {
     ) -> Result<GrantRow> {
         let Minted { tokens, sent_at, asked } = minted;
         let binding = &connector.row.binding;
-        let vault = self.vault();
         let text = zeroize::Zeroizing::new(format!("{} {}", tokens.token_type, tokens.access_token.expose()));
         let before = previous.and_then(|p| p.grant.as_ref());
         let refresh = match (&tokens.refresh_token, previous) {
             (Some(token), _) => Some(token.clone()),
             // A refresh that brings no new refresh token leaves the old one in force (RFC 6749 section 6).
-            (None, Some(row)) => self.open_refresh(row)?,
+            (None, Some(row)) => self.open_refresh(row).await?,
             (None, None) => None,
         };
+        let vault = self.vault();
         let rotated = tokens.refresh_token.is_some();
         let lifetime = tokens
             .expires_in
@@ -396,14 +393,13 @@ impl Engine {
     }
 
     /// Opens the refresh token of a connection, if it has one.
-    pub(crate) fn open_refresh(&self, row: &ConnectionRow) -> Result<Option<Secret<String>>> {
-        let sealed = row.grant.as_ref().and_then(|g| g.sealed_refresh.as_ref());
-        sealed
-            .map(|s| {
-                self.vault()
-                    .open_token(&row.key, Token::Refresh, row.generation, &row.binding, s)
-            })
-            .transpose()
+    pub(crate) async fn open_refresh(&self, row: &ConnectionRow) -> Result<Option<Secret<String>>> {
+        let Some(sealed) = row.grant.as_ref().and_then(|g| g.sealed_refresh.as_ref()) else {
+            return Ok(None);
+        };
+        let vault = self.vault_for(sealed).await?;
+        let opened = vault.open_token(&row.key, Token::Refresh, row.generation, &row.binding, sealed);
+        opened.map(Some)
     }
 
     /// Stores a grant that was just made, over whatever was there.
@@ -422,7 +418,7 @@ impl Engine {
         let stored = self.store.get_connection(key).await?;
         let mut generation = stored.map_or(self.clock.now().0, |row| row.generation + 1);
         loop {
-            let grant = self.seal_grant(connector, key, generation, &minted, None)?;
+            let grant = self.seal_grant(connector, key, generation, &minted, None).await?;
             let now = self.clock.now();
             let row = ConnectionRow {
                 key: key.clone(),

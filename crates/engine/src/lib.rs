@@ -19,7 +19,11 @@ mod grant;
 mod key;
 mod metrics;
 mod refresh;
+mod reseal;
+mod restored;
 mod revoke;
+mod rotation;
+mod sealing;
 mod settings;
 mod status;
 mod sweep;
@@ -33,7 +37,6 @@ use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 use tokio_util::task::TaskTracker;
 use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
-use valetkey_seal::KeyRing;
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
 
@@ -45,9 +48,13 @@ pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
+pub use reseal::{Pass, ResealState, Resealing, Tally};
+pub use restored::{HighWater, Restored};
+pub use rotation::Exchange;
+pub use sealing::{DataKeyView, MasterKeyView, REREAD_KEYS_EVERY, SealingView};
 pub use settings::{RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
-pub use vault::{OpenVaultError, open_vault};
+pub use vault::{OpenVault, OpenVaultError, open_vault};
 
 use wire::Wire;
 
@@ -65,7 +72,7 @@ pub struct Parts {
     /// Randomness.
     pub rng: Arc<dyn Rng>,
     /// What opens sealed records.
-    pub ring: KeyRing,
+    pub vault: OpenVault,
     /// The connector types.
     pub catalogue: Catalogue,
     /// Who owns the tasks that the engine starts.
@@ -80,7 +87,7 @@ pub struct Engine {
     wire: Arc<dyn Wire>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    ring: KeyRing,
+    sealing: sealing::Sealing,
     catalogue: Catalogue,
     tasks: TaskTracker,
     metrics: Metrics,
@@ -101,7 +108,7 @@ impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
         let holder = parts.rng.uuid();
-        let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
+        let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
         Arc::new(Self {
             settings: parts.settings,
@@ -109,7 +116,7 @@ impl Engine {
             wire: parts.wire,
             clock: parts.clock,
             rng: parts.rng,
-            ring: parts.ring,
+            sealing: sealing::Sealing::new(parts.vault),
             catalogue: parts.catalogue,
             tasks: parts.tasks,
             metrics: Metrics::default(),
@@ -139,13 +146,6 @@ impl Engine {
     /// Whether the store answers and can be written.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.probe().await?)
-    }
-
-    fn vault(&self) -> vault::Vault<'_> {
-        vault::Vault {
-            ring: &self.ring,
-            rng: &*self.rng,
-        }
     }
 
     /// Whether something read at `read_at` (monotonic) may still be used without asking the store.

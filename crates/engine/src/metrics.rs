@@ -1,7 +1,10 @@
 //! What the engine counts. Labels come from closed sets only: no URL, no user, no name.
 
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// One label: what came of it.
@@ -16,6 +19,11 @@ pub struct Metrics {
     revocations: ByOutcome,
     cache: ByOutcome,
     ignored_fields: Family<[(&'static str, &'static str); 1], Counter>,
+    data_keys: Gauge,
+    master_keys: Gauge,
+    key_age: Gauge,
+    reseals: ByOutcome,
+    reseal_pending: Gauge,
 }
 
 impl Metrics {
@@ -51,6 +59,49 @@ impl Metrics {
             "Fields of token answers that were ignored because they were invalid, by field",
             self.ignored_fields.clone(),
         );
+        self.register_sealing(registry);
+    }
+
+    fn register_sealing(&self, registry: &mut Registry) {
+        registry.register(
+            "valetkey_sealing_data_keys",
+            "Data keys of the installation",
+            self.data_keys.clone(),
+        );
+        registry.register(
+            "valetkey_sealing_master_keys",
+            "Master keys that open the store: more than one while the master key is exchanged",
+            self.master_keys.clone(),
+        );
+        registry.register(
+            "valetkey_sealing_data_key_age_seconds",
+            "Age of the data key that seals",
+            self.key_age.clone(),
+        );
+        registry.register(
+            "valetkey_reseal",
+            "Rows that were looked at in order to seal them again, by outcome",
+            self.reseals.clone(),
+        );
+        registry.register(
+            "valetkey_reseal_pending",
+            "1 while something may be sealed under an older data key",
+            self.reseal_pending.clone(),
+        );
+    }
+
+    pub(crate) fn keys(&self, data_keys: u32, master_keys: usize, age: Duration) {
+        self.data_keys.set(data_keys.into());
+        self.master_keys.set(i64::try_from(master_keys).unwrap_or(i64::MAX));
+        self.key_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn reseal(&self, outcome: &'static str) {
+        self.reseals.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn reseal_pending(&self, pending: bool) {
+        self.reseal_pending.set(pending.into());
     }
 
     pub(crate) fn flow(&self, outcome: &'static str) {

@@ -266,10 +266,10 @@ impl Engine {
 
     /// Spends the refresh token under the lease and records what came of it.
     async fn spend(&self, connector: &Connector, row: &ConnectionRow, mut uncertain_before: bool) -> Landing {
-        let Some(refresh_token) = self.open_refresh(row)? else {
+        let Some(refresh_token) = self.open_refresh(row).await? else {
             return Err(Error::internal("a connection without a refresh token was to be refreshed").into());
         };
-        let client = self.client(connector)?;
+        let client = self.client(connector).await?;
         let mut again = true;
         loop {
             let request = token_request(connector, &client, Grant::RefreshToken(&refresh_token), row)?;
@@ -316,7 +316,9 @@ impl Engine {
             sent_at,
             asked: Vec::new(),
         };
-        let grant = self.seal_grant(connector, &row.key, row.generation + 1, &minted, Some(row))?;
+        let grant = self
+            .seal_grant(connector, &row.key, row.generation + 1, &minted, Some(row))
+            .await?;
         let audit = Audit::new("token.refresh", self.clock.now()).connection(&row.key).row();
         let mut pause = Duration::from_millis(100);
         let committed = loop {
@@ -448,7 +450,7 @@ impl Engine {
         if let Some(row) = stored.filter(|r| r.generation > seen && r.binding == connector.row.binding) {
             return Ok(self.remember(row));
         }
-        let client = self.client(connector)?;
+        let client = self.client(connector).await?;
         let setup = connector.oauth()?;
         let request = request_for(connector, &client, Grant::ClientCredentials, &setup.scopes)?;
         let sent_at = self.clock.now();

@@ -120,7 +120,7 @@ impl Engine {
     }
 
     async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
-        let outcome = match self.tokens_of(row) {
+        let outcome = match self.tokens_of(row).await {
             Ok((access, refresh)) => {
                 if self.grant_is_shared(connector, row).await {
                     "kept_for_another_connection"
@@ -168,9 +168,9 @@ impl Engine {
         self.store.shares_account(&row.key, account).await.unwrap_or(true)
     }
 
-    fn tokens_of(&self, row: &ConnectionRow) -> Result<(Secret<String>, Option<Secret<String>>)> {
-        let (_, access) = self.open_access(row)?;
-        Ok((access, self.open_refresh(row)?))
+    async fn tokens_of(&self, row: &ConnectionRow) -> Result<(Secret<String>, Option<Secret<String>>)> {
+        let (_, access) = self.open_access(row).await?;
+        Ok((access, self.open_refresh(row).await?))
     }
 
     /// Refresh token first: it is the one that could make new ones (RFC 7009 section 2.1).
@@ -186,7 +186,7 @@ impl Engine {
         let Some(endpoint) = setup.revocation_url.as_deref().and_then(|u| Url::parse(u).ok()) else {
             return "unsupported";
         };
-        let client = match self.client(connector) {
+        let client = match self.client(connector).await {
             Ok(client) => client,
             Err(error) => {
                 tracing::error!(code = %error.code, "the client secret for a revocation cannot be opened");

@@ -38,6 +38,8 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How many bytes an API may answer to an action.
     pub max_response_content_length: usize,
+    /// How old a data key may be that seals; an older one is replaced.
+    pub max_key_age: Duration,
     /// How many connections are remembered (sealed) in memory.
     pub cached_connections: usize,
     /// How old a remembered record may be before the store is asked again; `None` when this process is the only writer.
@@ -62,6 +64,7 @@ impl Default for Settings {
             refresh_lease: Duration::from_secs(40),
             response_timeout: Duration::from_secs(60),
             max_response_content_length: 1024 * 1024,
+            max_key_age: Duration::from_secs(365 * 24 * 60 * 60),
             cached_connections: 10_000,
             cache_max_age: None,
         }

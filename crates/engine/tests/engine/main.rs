@@ -2,5 +2,8 @@
 
 mod isolation;
 mod refresh;
+mod reseal;
+mod restored;
+mod rotation;
 mod support;
 mod sweeping;

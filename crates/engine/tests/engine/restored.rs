@@ -1,0 +1,100 @@
+//! A store that was put back from a backup is noticed.
+
+use std::time::Duration;
+
+use valetkey_core::{ConnectionKey, ConnectionName, Owner, ProfileUid, SpaceId};
+use valetkey_engine::HighWater;
+use valetkey_store::Connections as _;
+use valetkey_store::rows::ConnectionRow;
+
+use crate::rotation::{connect, connected, records};
+use crate::support::{House, caller, id, tokens};
+
+async fn mark(house: &House) -> HighWater {
+    house.engine.high_water().await.expect("read").expect("a record")
+}
+
+async fn is_older(house: &House, mark: &HighWater) -> bool {
+    house.engine.is_older_than(mark).await.expect("an answer")
+}
+
+async fn row(house: &House, user: &str) -> ConnectionRow {
+    let key = ConnectionKey {
+        space: SpaceId::default_space(),
+        connector: id("crm"),
+        owner: Owner::User(ProfileUid::new(user).expect("a user")),
+        name: ConnectionName::default_name(),
+    };
+    house.store.get_connection(&key).await.expect("read").expect("there")
+}
+
+#[tokio::test]
+async fn c38_a_store_that_lacks_what_was_seen_of_it_is_older() {
+    let house = connected(&["alice"]).await;
+    let seen = mark(&house).await;
+    assert!(!is_older(&house, &seen).await);
+    connect(&house, "bob").await;
+    assert!(mark(&house).await.seq > seen.seq, "every change raises the mark");
+    assert!(!is_older(&house, &seen).await, "it went on");
+
+    let newest = mark(&house).await;
+    let lost = HighWater {
+        seq: newest.seq + 1,
+        ..newest.clone()
+    };
+    assert!(is_older(&house, &lost).await, "the record is not there any more");
+    let other_history = HighWater {
+        at: seen.at + 1,
+        ..seen
+    };
+    assert!(
+        is_older(&house, &other_history).await,
+        "another record has its place: the store went back and on"
+    );
+    let elsewhere = HighWater {
+        deployment: "another".to_owned(),
+        ..lost
+    };
+    assert!(
+        !is_older(&house, &elsewhere).await,
+        "a mark of another store says nothing"
+    );
+    let pruned = HighWater { seq: 0, ..newest };
+    assert!(
+        !is_older(&house, &pruned).await,
+        "the beginning of the log was taken away"
+    );
+}
+
+#[tokio::test]
+async fn c38_what_was_in_the_backup_counts_as_old_until_it_is_renewed_or_connected_again() {
+    let house = connected(&["alice", "bob", "carol"]).await;
+    let other = house.replica(house.master()).await.expect("opens");
+    assert_eq!(house.engine.restored(), None);
+    assert!(!house.engine.is_from_backup(&row(&house, "alice").await));
+
+    house.clock.advance(Duration::from_secs(3601));
+    let restored = house.engine.mark_restored().await.expect("noted");
+    assert_eq!(restored.connections, 3);
+    assert_eq!(house.engine.restored(), Some(restored.at));
+    for user in ["alice", "bob", "carol"] {
+        assert!(house.engine.is_from_backup(&row(&house, user).await));
+    }
+    // Other processes learn of it, and so does the next start.
+    other.engine.reread_keys().await.expect("read");
+    assert_eq!(other.engine.restored(), Some(restored.at));
+    let next = house.replica(house.master()).await.expect("opens");
+    assert_eq!(next.engine.restored(), Some(restored.at));
+
+    house.wire.will(tokens("access-2", Some("refresh-2"), 3600));
+    house.token(&caller(Some("alice")), "crm").await.expect("renewed");
+    connect(&house, "bob").await;
+    let old = ["alice", "bob", "carol"].map(async |user| house.engine.is_from_backup(&row(&house, user).await));
+    let mut found = Vec::new();
+    for answer in old {
+        found.push(answer.await);
+    }
+    assert_eq!(found, [false, false, true]);
+    let [record] = records(&house, "backup.restore").await.try_into().expect("one record");
+    assert_eq!(record.details["connections"], 3);
+}
