@@ -193,23 +193,21 @@ impl Engine {
             Place::Connectors(after) => {
                 let after = after.as_ref().map(|(space, id)| (space, id));
                 let rows = self.store.scan_connectors(after, limit).await?;
-                let work = stream::iter(&rows).map(|row| self.reseal_secrets(row, dry_run));
-                let outcomes: Vec<_> = work.buffer_unordered(at_once).collect().await;
+                let (count, last) = (rows.len(), rows.last().map(|row| (row.space.clone(), row.id.clone())));
+                let work = stream::iter(rows).map(|row| self.reseal_secrets(row, dry_run));
+                let outcomes = work.buffer_unordered(at_once).collect().await;
                 self.tally(&mut pass.connectors, outcomes)?;
-                if let Some(last) = rows.last() {
-                    pass.place = Place::Connectors(Some((last.space.clone(), last.id.clone())));
-                }
-                rows.len() == limit as usize
+                pass.place = Place::Connectors(last);
+                count == limit as usize
             }
             Place::Connections(after) => {
                 let rows = self.store.scan_connections(after.as_ref(), limit).await?;
-                let work = stream::iter(&rows).map(|row| self.reseal_tokens(row, dry_run));
-                let outcomes: Vec<_> = work.buffer_unordered(at_once).collect().await;
+                let (count, last) = (rows.len(), rows.last().map(|row| row.key.clone()));
+                let work = stream::iter(rows).map(|row| self.reseal_tokens(row, dry_run));
+                let outcomes = work.buffer_unordered(at_once).collect().await;
                 self.tally(&mut pass.connections, outcomes)?;
-                if let Some(last) = rows.last() {
-                    pass.place = Place::Connections(Some(last.key.clone()));
-                }
-                rows.len() == limit as usize
+                pass.place = Place::Connections(last);
+                count == limit as usize
             }
             Place::End => true,
         };
@@ -234,16 +232,16 @@ impl Engine {
         Ok(())
     }
 
-    async fn reseal_secrets(&self, row: &ConnectorRow, dry_run: bool) -> Result<Outcome> {
+    async fn reseal_secrets(&self, row: ConnectorRow, dry_run: bool) -> Result<Outcome> {
         let Some(sealed) = &row.sealed_secrets else {
             return Ok(Outcome::Current);
         };
         if self.vault().is_current(sealed) {
             return Ok(Outcome::Current);
         }
-        let resealed = match self.vault_for(sealed).await?.reseal_secrets(row, sealed) {
+        let resealed = match self.vault_for(sealed).await?.reseal_secrets(&row, sealed) {
             Ok(resealed) => resealed,
-            Err(error) => return self.unreadable(&row.space, &row.id, None, error),
+            Err(error) => return self.unreadable(&row.space, &row.id, None, error, dry_run),
         };
         if dry_run {
             return Ok(Outcome::Behind);
@@ -255,7 +253,7 @@ impl Engine {
         Ok(if written { Outcome::Resealed } else { Outcome::Changed })
     }
 
-    async fn reseal_tokens(&self, row: &ConnectionRow, dry_run: bool) -> Result<Outcome> {
+    async fn reseal_tokens(&self, row: ConnectionRow, dry_run: bool) -> Result<Outcome> {
         let Some(grant) = &row.grant else {
             return Ok(Outcome::Current);
         };
@@ -264,16 +262,16 @@ impl Engine {
             return Ok(Outcome::Current);
         }
         let resealed = async {
-            let access = self.reseal_token(row, Token::Access, &grant.sealed_access).await?;
+            let access = self.reseal_token(&row, Token::Access, &grant.sealed_access).await?;
             let refresh = match &grant.sealed_refresh {
-                Some(sealed) => Some(self.reseal_token(row, Token::Refresh, sealed).await?),
+                Some(sealed) => Some(self.reseal_token(&row, Token::Refresh, sealed).await?),
                 None => None,
             };
             Ok((access, refresh))
         };
         let (access, refresh) = match resealed.await {
             Ok(resealed) => resealed,
-            Err(error) => return self.unreadable(&row.key.space, &row.key.connector, Some(&row.key), error),
+            Err(error) => return self.unreadable(&row.key.space, &row.key.connector, Some(&row.key), error, dry_run),
         };
         if dry_run {
             return Ok(Outcome::Behind);
@@ -296,6 +294,7 @@ impl Engine {
         connector: &ConnectorId,
         connection: Option<&ConnectionKey>,
         error: Error,
+        dry_run: bool,
     ) -> Result<Outcome> {
         if error.code != ErrorCode::IntegrityError {
             return Err(error);
@@ -304,6 +303,9 @@ impl Engine {
             %space, connector.id = %connector, cause = error.cause.as_deref().unwrap_or_default(),
             "a stored value does not open and cannot be sealed again"
         );
+        if dry_run {
+            return Ok(Outcome::Unreadable);
+        }
         let mut audit = Audit::new("crypto.fail", self.clock.now())
             .outcome(error.code.as_str())
             .connector(connector);

@@ -30,8 +30,8 @@ use crate::vault::open_ring;
 pub enum Exchange {
     /// Both master keys open the store from now on, and this data key seals.
     Begun(u32),
-    /// That is what it was before already.
-    Prepared,
+    /// They did before already.
+    Prepared(u32),
 }
 
 /// What is to be written instead of what is there.
@@ -87,10 +87,11 @@ impl Engine {
                 }))
             })
             .await?;
+        let data_key = self.sealing.held().ring.current();
         Ok(if begun {
-            Exchange::Begun(self.sealing.held().ring.current())
+            Exchange::Begun(data_key)
         } else {
-            Exchange::Prepared
+            Exchange::Prepared(data_key)
         })
     }
 

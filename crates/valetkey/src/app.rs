@@ -12,15 +12,16 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
-use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
-use valetkey_seal::{MasterKey, SealError};
+use valetkey_engine::{Engine, OpenVaultError, Parts, Restored, Settings, open_vault};
 use valetkey_spec::Catalogue;
 use valetkey_store::sqlite::SqliteStore;
-use valetkey_store::{Store, StoreError, Vault as _};
+use valetkey_store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
+use crate::master::{NewMaster, master_key};
 use crate::system::{SystemClock, SystemRng};
+use crate::water::{self, Water};
 use crate::wire::{HyperWire, WireSettings};
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
@@ -51,6 +52,8 @@ pub(crate) struct App {
     front: Arc<Front>,
     listener: TcpListener,
     store: Arc<SqliteStore>,
+    water: Water,
+    reseal_rate: u32,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -61,6 +64,10 @@ pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) tasks: TaskTracker,
+    /// What was last seen of the store.
+    pub(crate) water: Water,
+    /// That it was put back from a backup since, if it was.
+    pub(crate) restored: Option<Restored>,
 }
 
 /// Opens the data directory and builds the engine.
@@ -73,14 +80,15 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
     let store = Arc::new(open_store(&config.data_dir)?);
     let rng = Arc::new(SystemRng);
     let clock = Arc::new(SystemClock::new());
-    let master = master_key(config, &store, &rng).await?;
-    let ring = open_vault(&*store, &master, &*clock, &*rng)
+    let master = Arc::new(master_key(config, &*store, &*rng).await?);
+    let vault = open_vault(&*store, master, &*clock, &*rng)
         .await
         .map_err(|error| match error {
-            OpenVaultError::Seal(SealError::WrongMasterKey) => Refusal::Configuration(format!(
-                "the master key does not open {}: it is not the one that this data directory was made with. \
-             Put the right one back ({}); nothing was changed",
+            OpenVaultError::WrongMasterKey { given, wanted } => Refusal::Configuration(format!(
+                "the master key {given} does not open {}: its data keys are wrapped for {}. \
+                 Put that one back ({}); nothing was changed",
                 config.data_dir.display(),
+                wanted.join(" and "),
                 config.master_key_file.display()
             ))
             .into(),
@@ -103,11 +111,19 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         wire: Arc::new(wire),
         clock,
         rng,
-        ring,
+        vault,
         catalogue,
         tasks: tasks.clone(),
     });
-    Ok(Core { engine, store, tasks })
+    let mut water = Water::open(&config.data_dir);
+    let restored = water.check(&engine).await?;
+    Ok(Core {
+        engine,
+        store,
+        tasks,
+        water,
+        restored,
+    })
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -123,6 +139,7 @@ fn engine_settings(config: &Config) -> Settings {
         refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
+        max_key_age: config.max_key_age,
         ..Settings::default()
     }
 }
@@ -134,30 +151,18 @@ fn open_store(data_dir: &Path) -> Result<SqliteStore> {
     })
 }
 
-/// The master key: given, read from its file, or made for a new data directory. It is never made for one that exists.
-async fn master_key(config: &Config, store: &SqliteStore, rng: &SystemRng) -> Result<MasterKey> {
-    let refuse = |what: &str, error: &dyn std::fmt::Display| Refusal::Configuration(format!("{what}: {error}"));
-    if let Some(text) = &config.master_key {
-        return Ok(MasterKey::parse(text.expose()).map_err(|e| refuse("master_key", &e))?);
-    }
-    let file = &config.master_key_file;
-    let place = format!("master_key_file {}", file.display());
-    if file.exists() {
-        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&place, &e))?);
-    }
-    if store.vault().await?.is_some() {
-        return Err(Refusal::Configuration(format!(
-            "{place} does not exist, but {} was made with one. Put the file back, or set master_key; nothing was changed",
-            config.data_dir.display()
-        ))
-        .into());
-    }
-    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&place, &e))?)
-}
-
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
-    let Core { engine, store, tasks } = build_core(config).await?;
+    let Core {
+        engine,
+        store,
+        tasks,
+        water,
+        restored,
+    } = build_core(config).await?;
+    if let Some(restored) = &restored {
+        tracing::warn!("{}", water::describe(restored));
+    }
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -169,7 +174,14 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
-    let state = AppState::new(Arc::clone(&engine), registry, stopping.clone(), public_base_url);
+    let new_master = NewMaster::of(config);
+    let state = AppState::new(
+        Arc::clone(&engine),
+        registry,
+        stopping.clone(),
+        public_base_url,
+        new_master,
+    );
     let front = Front::new(
         Arc::clone(&engine),
         crate::http::router(state),
@@ -186,6 +198,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         front: Arc::new(front),
         listener,
         store,
+        water,
+        reseal_rate: config.reseal_rate,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -206,6 +220,8 @@ impl App {
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
         crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        crate::work::keep_keys(&self.engine, self.reseal_rate, &self.tasks, &self.stopping);
+        crate::work::keep_water(&self.engine, self.water, &self.tasks, &self.stopping);
         crate::http::serve(
             self.listener,
             self.front,

@@ -8,8 +8,10 @@ mod cli;
 mod config;
 mod demo;
 mod http;
+mod master;
 mod system;
 mod telemetry;
+mod water;
 mod wire;
 mod work;
 

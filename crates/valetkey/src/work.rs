@@ -1,4 +1,6 @@
-//! What nobody waits for: the audit log's counted records, and sweeping.
+//! What nobody waits for: the audit log's counted records, sweeping, keys, and the high-water mark.
+
+mod sealing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_engine::Engine;
+
+pub(crate) use sealing::{keep_keys, keep_water};
 
 /// How long a counted audit record collects.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);

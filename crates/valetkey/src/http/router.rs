@@ -14,7 +14,8 @@ use valetkey_core::ErrorCode;
 use valetkey_engine::{Engine, Error};
 
 use super::error::ApiError;
-use super::{audit, connectors, execute, flows, keys, operation, pages, tokens};
+use super::{audit, connectors, execute, flows, keys, operation, pages, sealing, tokens};
+use crate::master::NewMaster;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub(crate) struct AppState {
     pub(crate) openapi: Arc<str>,
     pub(crate) stopping: CancellationToken,
     pub(crate) public_base_url: Option<Arc<str>>,
+    /// Where the master key is found that the one in use is exchanged for.
+    pub(crate) new_master: Arc<NewMaster>,
 }
 
 impl AppState {
@@ -32,6 +35,7 @@ impl AppState {
         registry: Registry,
         stopping: CancellationToken,
         public_base_url: Option<&str>,
+        new_master: NewMaster,
     ) -> Self {
         let openapi = openapi().to_string().into();
         Self {
@@ -40,6 +44,7 @@ impl AppState {
             openapi,
             stopping,
             public_base_url: public_base_url.map(Into::into),
+            new_master: Arc::new(new_master),
         }
     }
 
@@ -68,6 +73,7 @@ impl AppState {
         (name = "connect", description = "Connecting and disconnecting accounts"),
         (name = "use", description = "Using connections"),
         (name = "keys", description = "API keys"),
+        (name = "sealing", description = "The keys that seal what is stored"),
         (name = "operation", description = "Running the service"),
         (name = "pages", description = "What browsers see")))]
 struct Description;
@@ -98,6 +104,9 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(pages::oauth_callback_script))
         .routes(routes!(keys::create_api_key, keys::list_api_keys))
         .routes(routes!(keys::delete_api_key))
+        .routes(routes!(sealing::get_sealing))
+        .routes(routes!(sealing::rotate_key))
+        .routes(routes!(sealing::retire_master_key))
         .routes(routes!(audit::list_audit))
         .routes(routes!(operation::get_status))
         .routes(routes!(operation::healthz))
