@@ -221,7 +221,7 @@ impl App {
     pub(crate) async fn run(self) -> Result<()> {
         crate::work::start(&self.engine, &self.tasks, &self.stopping);
         crate::work::keep_keys(&self.engine, self.reseal_rate, &self.tasks, &self.stopping);
-        crate::work::keep_water(&self.engine, self.water, &self.tasks, &self.stopping);
+        let water = crate::work::keep_water(&self.engine, self.water, &self.tasks, &self.stopping);
         crate::http::serve(
             self.listener,
             self.front,
@@ -234,6 +234,7 @@ impl App {
         self.connections.wait().await;
         self.tasks.wait().await;
         self.engine.flush_audit().await.context("the last audit records")?;
+        water.await?.keep(&self.engine).await?;
         self.store.close();
         Ok(())
     }

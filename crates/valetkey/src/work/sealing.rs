@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -73,17 +74,22 @@ async fn reseal(engine: &Engine, mut pass: Pass, rate: u32) {
     );
 }
 
-/// Writes down what the newest of the store is.
-pub(crate) fn keep_water(engine: &Arc<Engine>, mut water: Water, tasks: &TaskTracker, stopping: &CancellationToken) {
-    let engine = Arc::clone(engine);
-    tasks.spawn(stopping.clone().run_until_cancelled_owned(async move {
+/// Writes down what the newest of the store is. The mark comes back at the stop, to be written a last time.
+pub(crate) fn keep_water(
+    engine: &Arc<Engine>,
+    mut water: Water,
+    tasks: &TaskTracker,
+    stopping: &CancellationToken,
+) -> JoinHandle<Water> {
+    let (engine, stopping) = (Arc::clone(engine), stopping.clone());
+    tasks.spawn(async move {
         let mut ticks = interval(MARK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
+        while stopping.run_until_cancelled(ticks.tick()).await.is_some() {
             if let Err(error) = water.keep(&engine).await {
                 tracing::debug!(code = %error.code, "the high-water mark waits for the store");
             }
         }
-    }));
+        water
+    })
 }

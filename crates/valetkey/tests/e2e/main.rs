@@ -25,5 +25,7 @@ mod pages;
 mod refresh;
 mod refresh_end;
 mod restart;
+mod restore;
 mod return_url;
+mod rotation;
 mod secrets;
