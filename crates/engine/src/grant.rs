@@ -79,6 +79,17 @@ pub(crate) struct Minted {
     pub(crate) asked: Vec<String>,
 }
 
+/// What became of a grant that was just made.
+pub(crate) enum NewGrant {
+    /// It is stored. `replaced` is the grant of another account, which nobody has any more.
+    Stored {
+        connection: Arc<CachedConnection>,
+        replaced: Option<Box<ConnectionRow>>,
+    },
+    /// Another account is connected, this one, and it stays; nothing was stored.
+    OtherAccount(String),
+}
+
 /// What a caller needs the token for.
 #[derive(Clone, Debug)]
 pub(crate) enum Need {
@@ -402,23 +413,33 @@ impl Engine {
         opened.map(Some)
     }
 
-    /// Stores a grant that was just made, over whatever was there.
+    /// Stores a grant that was just made, over whatever was there; over the grant of another account only if
+    /// `any_account` says so.
     pub(crate) async fn store_new_grant(
         &self,
         connector: &Connector,
         key: &ConnectionKey,
-        minted: Minted,
-        audit: AuditRow,
-    ) -> Result<Arc<CachedConnection>> {
+        minted: &Minted,
+        any_account: bool,
+        mut audit: AuditRow,
+    ) -> Result<NewGrant> {
         for note in &minted.tokens.notes {
             self.metrics.ignored_field(note);
         }
+        let mut stored = self.store.get_connection(key).await?.map(Box::new);
         // A first generation is taken from the clock: a connector that is deleted and made again under its old name must
         // not meet the generations of its former life, which a refresh under way may still hold.
-        let stored = self.store.get_connection(key).await?;
-        let mut generation = stored.map_or(self.clock.now().0, |row| row.generation + 1);
+        let mut generation = stored.as_ref().map_or(self.clock.now().0, |row| row.generation + 1);
         loop {
-            let grant = self.seal_grant(connector, key, generation, &minted, None).await?;
+            let other = stored.as_ref().and_then(|row| other_account(connector, row, minted));
+            if let Some(known) = other.filter(|_| !any_account) {
+                return Ok(NewGrant::OtherAccount(known.to_owned()));
+            }
+            let changed = other.is_some();
+            if changed {
+                audit.details.insert("account_changed".to_owned(), true.into());
+            }
+            let grant = self.seal_grant(connector, key, generation, minted, None).await?;
             let now = self.clock.now();
             let row = ConnectionRow {
                 key: key.clone(),
@@ -440,13 +461,27 @@ impl Engine {
                 Committed::Done(row) => {
                     self.setbacks.remove(key);
                     self.rejections.remove(key);
-                    return Ok(self.remember(*row));
+                    let connection = self.remember(*row);
+                    let replaced = stored.filter(|_| changed);
+                    return Ok(NewGrant::Stored { connection, replaced });
                 }
                 // Sealed bytes are bound to their generation: seal again for the next one.
-                Committed::Lost(row) => generation = row.map_or(generation, |r| r.generation) + 1,
+                Committed::Lost(row) => {
+                    generation = row.as_ref().map_or(generation, |r| r.generation) + 1;
+                    stored = row;
+                }
             }
         }
     }
+}
+
+/// The account that is connected, if the new grant is known to be for another one. Ids that another OAuth client or another
+/// provider gave out say nothing about these.
+fn other_account<'a>(connector: &Connector, row: &'a ConnectionRow, minted: &Minted) -> Option<&'a str> {
+    let comparable = row.state != ConnectionState::Disconnected && row.binding == connector.row.binding;
+    let known = row.account_id.as_deref().filter(|_| comparable)?;
+    let new = minted.tokens.account_id.as_deref()?;
+    (known != new).then_some(known)
 }
 
 /// The margin of a token: at most a fifth of its lifetime.

@@ -93,7 +93,6 @@ impl From<KeyRow> for KeyView {
 #[derive(Debug)]
 pub(crate) struct KnownKey {
     grant: Arc<KeyGrant>,
-    hash: Digest,
     expires_at: Option<Timestamp>,
     read_at: Duration,
 }
@@ -102,7 +101,6 @@ impl KnownKey {
     fn read(row: &KeyRow, read_at: Duration) -> Result<Self> {
         Ok(Self {
             grant: Arc::new(grant_of(row)?),
-            hash: row.hash,
             expires_at: row.expires_at,
             read_at,
         })
@@ -162,24 +160,24 @@ impl Engine {
         })
     }
 
+    /// The key, if the store has it. Known keys are remembered by the keyed hash of their whole text, which nobody without
+    /// the key ring can aim at: to be found there is to be recognised.
     async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
-        let Some(id) = key_id(presented) else { return Ok(None) };
         let hash = self.hash_key(presented);
-        let known = match self.keys.get(&id).filter(|k| self.is_recent(k.read_at)) {
-            Some(known) => Some(known),
-            None => match self.store.get_key(&id).await? {
-                Some(row) => {
-                    let known = Arc::new(KnownKey::read(&row, self.clock.monotonic())?);
-                    self.keys.insert(id, Arc::clone(&known));
-                    Some(known)
-                }
-                None => None,
-            },
-        };
+        if let Some(known) = self.keys.get(&hash).filter(|k| self.is_recent(k.read_at)) {
+            return Ok(Some(known));
+        }
+        let Some(id) = key_id(presented) else { return Ok(None) };
+        let row = self.store.get_key(&id).await?;
         // An unknown id costs the same comparison as a wrong secret.
-        let stored = known.as_ref().map_or([0; 32], |k| k.hash.0);
+        let stored = row.as_ref().map_or([0; 32], |row| row.hash.0);
         let same: bool = stored.ct_eq(&hash.0).into();
-        Ok(known.filter(|_| same))
+        let Some(row) = row.filter(|_| same) else {
+            return Ok(None);
+        };
+        let known = Arc::new(KnownKey::read(&row, self.clock.monotonic())?);
+        self.keys.insert(hash, Arc::clone(&known));
+        Ok(Some(known))
     }
 
     fn refuse_key(&self, space: &SpaceId, address: &str) -> Error {
@@ -297,7 +295,7 @@ impl Engine {
             .audit("apikey.delete", self.clock.now())
             .detail("id", id.as_str());
         let removed = self.store.delete_key(&id, audit.row()).await?;
-        self.keys.remove(&id);
+        self.keys.remove(&row.hash);
         if removed { Ok(()) } else { Err(not_found()) }
     }
 

@@ -12,6 +12,7 @@ mod audit;
 mod callback;
 mod caller;
 mod connector;
+mod crowd;
 mod discovery;
 mod error;
 pub mod flow;
@@ -36,14 +37,15 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 use tokio_util::task::TaskTracker;
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId};
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
+use valetkey_store::rows::Digest;
 
 pub use action::{Execute, ExecuteResult, TestResult};
 pub use callback::{CallbackPage, CallbackRequest};
 pub use caller::Caller;
-pub use connector::{ChangeConnector, ConnectorView, NewConnector};
+pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
@@ -52,7 +54,7 @@ pub use reseal::{Pass, ResealState, Resealing, Tally};
 pub use restored::{HighWater, Restored};
 pub use rotation::Exchange;
 pub use sealing::{DataKeyView, MasterKeyView, REREAD_KEYS_EVERY, SealingView};
-pub use settings::{RateLimit, Settings};
+pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
 pub use vault::{OpenVault, OpenVaultError, open_vault};
 
@@ -94,8 +96,10 @@ pub struct Engine {
     /// Names this process in leases.
     holder: String,
     key_hashing: hmac::Key,
-    keys: Cache<KeyId, Arc<key::KnownKey>>,
+    keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
+    strangers: callback::Strangers,
+    crowds: crowd::Crowds,
     connectors: Cache<(SpaceId, ConnectorId), Arc<connector::Connector>>,
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
@@ -110,6 +114,7 @@ impl Engine {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
+        let crowds = crowd::Crowds::new(&parts.settings.calls);
         Arc::new(Self {
             settings: parts.settings,
             store: parts.store,
@@ -124,6 +129,8 @@ impl Engine {
             key_hashing,
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
+            strangers: callback::Strangers::default(),
+            crowds,
             connectors: Cache::new(1_000),
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),

@@ -30,7 +30,7 @@ use crate::Engine;
 use crate::caller::Audit;
 use crate::connector::Connector;
 use crate::error::{Error, Reason, Result};
-use crate::grant::{CachedConnection, Minted, is_client_credentials};
+use crate::grant::{CachedConnection, Minted, NewGrant, is_client_credentials};
 use crate::wire::{Outcome, WireError};
 
 /// The longest pause between two attempts.
@@ -348,8 +348,15 @@ impl Engine {
             Committed::Lost(winner) => {
                 self.metrics.refresh("lost_race");
                 let disconnected = winner.as_ref().is_none_or(|w| w.state == ConnectionState::Disconnected);
-                if disconnected {
-                    // Somebody ended the connection meanwhile; what this refresh brought must not live on.
+                let account = |r: &ConnectionRow| r.account_id.clone();
+                let moved = winner
+                    .as_deref()
+                    .and_then(account)
+                    .zip(account(row))
+                    .is_some_and(|(now, before)| now != before);
+                if disconnected || moved {
+                    // Somebody ended the connection meanwhile, or gave it another account; what this refresh brought must
+                    // not live on.
                     self.revoke_tokens(connector, &row.key, &minted.tokens).await;
                 }
                 match winner {
@@ -471,7 +478,11 @@ impl Engine {
             .connection(key)
             .detail("grant", "client_credentials");
         self.metrics.refresh("ok");
-        Ok(self.store_new_grant(connector, key, minted, audit.row()).await?)
+        // The account is the client itself, whatever an answer calls it.
+        match self.store_new_grant(connector, key, &minted, true, audit.row()).await? {
+            NewGrant::Stored { connection, .. } => Ok(connection),
+            NewGrant::OtherAccount(_) => Err(Error::internal("a minted grant was refused for its account").into()),
+        }
     }
 }
 

@@ -29,6 +29,9 @@ const TOMBSTONE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// How many revocations run at once.
 const CONCURRENCY: usize = 8;
 
+/// What is said of tokens that are not revoked, because another connection would lose its grant with them.
+const KEPT: &str = "kept_for_another_connection";
+
 impl Engine {
     /// Ends the caller's connection.
     pub async fn disconnect(
@@ -119,15 +122,14 @@ impl Engine {
         Ok(())
     }
 
-    async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
+    /// Revokes what a connection that ended has held.
+    pub(crate) async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
+        let account = row.account_id.as_deref();
         let outcome = match self.tokens_of(row).await {
-            Ok((access, refresh)) => {
-                if self.grant_is_shared(connector, row).await {
-                    "kept_for_another_connection"
-                } else {
-                    self.revoke(connector, &access, refresh.as_ref()).await
-                }
-            }
+            // The tokens were given for other addresses: the ones of today must not get them.
+            Ok(_) if row.binding != connector.row.binding => "connector_changed",
+            Ok(_) if self.grant_is_shared(connector, &row.key, account).await => KEPT,
+            Ok((access, refresh)) => self.revoke(connector, &access, refresh.as_ref()).await,
             Err(error) => {
                 tracing::error!(connector.id = %row.key.connector, code = %error.code, "tokens to be revoked cannot be opened");
                 "unreadable"
@@ -136,11 +138,14 @@ impl Engine {
         self.record_revocation(&row.key, outcome);
     }
 
-    /// Revokes tokens that were minted for a connection that ended meanwhile.
+    /// Revokes tokens that were minted for a connection and are not kept.
     pub(crate) async fn revoke_tokens(&self, connector: &Connector, key: &ConnectionKey, tokens: &Tokens) {
-        let outcome = self
-            .revoke(connector, &tokens.access_token, tokens.refresh_token.as_ref())
-            .await;
+        let outcome = if self.grant_is_shared(connector, key, tokens.account_id.as_deref()).await {
+            KEPT
+        } else {
+            self.revoke(connector, &tokens.access_token, tokens.refresh_token.as_ref())
+                .await
+        };
         self.record_revocation(key, outcome);
     }
 
@@ -155,17 +160,17 @@ impl Engine {
     }
 
     /// Where the provider ends the whole grant of an account with one token, another connection to it must not suffer.
-    async fn grant_is_shared(&self, connector: &Connector, row: &ConnectionRow) -> bool {
+    async fn grant_is_shared(&self, connector: &Connector, key: &ConnectionKey, account: Option<&str>) -> bool {
         let kills = connector
             .oauth
             .as_ref()
             .and_then(|o| o.profile.revoke.as_ref())
             .is_some_and(|r| r.kills_grant);
-        let Some(account) = row.account_id.as_ref().filter(|_| kills) else {
+        let Some(account) = account.filter(|_| kills) else {
             return false;
         };
         // If the store cannot say, the other connection is given the benefit of the doubt.
-        self.store.shares_account(&row.key, account).await.unwrap_or(true)
+        self.store.shares_account(key, account).await.unwrap_or(true)
     }
 
     async fn tokens_of(&self, row: &ConnectionRow) -> Result<(Secret<String>, Option<Secret<String>>)> {

@@ -13,6 +13,30 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
+/// How many calls to services run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// With the credential of one connection.
+    pub per_connection: u32,
+    /// Of one space.
+    pub per_space: u32,
+    /// To one host, whoever calls.
+    pub per_host: u32,
+    /// How long a call waits for its turn.
+    pub patience: Duration,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            per_connection: 64,
+            per_space: 256,
+            per_host: 512,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
 /// The engine's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -40,6 +64,8 @@ pub struct Settings {
     pub max_response_content_length: usize,
     /// How old a data key may be that seals; an older one is replaced.
     pub max_key_age: Duration,
+    /// How many calls run at the same time.
+    pub calls: CallLimits,
     /// How many connections are remembered (sealed) in memory.
     pub cached_connections: usize,
     /// How old a remembered record may be before the store is asked again; `None` when this process is the only writer.
@@ -65,6 +91,7 @@ impl Default for Settings {
             response_timeout: Duration::from_secs(60),
             max_response_content_length: 1024 * 1024,
             max_key_age: Duration::from_secs(365 * 24 * 60 * 60),
+            calls: CallLimits::default(),
             cached_connections: 10_000,
             cache_max_age: None,
         }

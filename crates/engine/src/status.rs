@@ -1,6 +1,6 @@
 //! What people and administrators see: standings, and the audit log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,14 @@ use valetkey_store::rows::{AuditEntry, AuditFilter, ConnectionRow, ConnectionSta
 
 use crate::Engine;
 use crate::caller::Caller;
-use crate::connector::Connector;
+use crate::connector::{Connector, ConnectorPage, validation};
 use crate::error::{Error, Reason, Result};
 
 /// How many connections of one owner are looked at.
 const MAX_OWNED: u32 = 10_000;
+
+/// How many connectors one question may name.
+const MAX_ASKED: usize = 500;
 
 /// How a caller stands with a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -132,8 +135,31 @@ impl Engine {
     /// How the caller stands with every connector of the space that needs an account or might.
     pub async fn auth_status(&self, caller: &Caller) -> Result<BTreeMap<String, AuthStatus>> {
         caller.need_one_of(&[Privilege::ConnectorsRead, Privilege::OauthConnect])?;
-        let connectors = self.visible_connectors(&caller.principal).await?;
-        let statuses = self.statuses(&caller.principal, &connectors).await?;
+        let whole = ConnectorPage::default();
+        let connectors = self.visible_connectors(&caller.principal, whole).await?;
+        self.named_statuses(&caller.principal, &connectors).await
+    }
+
+    /// How the caller stands with these connectors, as far as there are such.
+    pub async fn auth_status_of(
+        &self,
+        caller: &Caller,
+        ids: &BTreeSet<ConnectorId>,
+    ) -> Result<BTreeMap<String, AuthStatus>> {
+        caller.need_one_of(&[Privilege::ConnectorsRead, Privilege::OauthConnect])?;
+        if ids.len() > MAX_ASKED {
+            return Err(validation(format!("connectorIds: must be at most {MAX_ASKED} ids")));
+        }
+        let connectors = self.named_connectors(&caller.principal, ids.iter(), MAX_ASKED).await?;
+        self.named_statuses(&caller.principal, &connectors).await
+    }
+
+    async fn named_statuses(
+        &self,
+        principal: &Principal,
+        connectors: &[Arc<Connector>],
+    ) -> Result<BTreeMap<String, AuthStatus>> {
+        let statuses = self.statuses(principal, connectors).await?;
         let named = connectors.iter().zip(statuses).map(|(c, (user_auth_status, reason))| {
             (
                 c.row.id.to_string(),

@@ -14,7 +14,8 @@ impl Engine {
             .settings
             .authorize_limit
             .window
-            .max(self.settings.callback_limit.window);
+            .max(self.settings.callback_limit.window)
+            .max(self.settings.flow_ttl);
         let mut removed = 0;
         loop {
             let flows = self.store.sweep_flows(now, BATCH).await?;

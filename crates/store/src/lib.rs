@@ -6,10 +6,12 @@
 //! same transaction as the change.
 
 mod contract;
+mod copy;
 mod error;
 pub mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use contract::{AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, Transfer, Vault};
+pub use copy::{Copied, CopyError, copy};
 pub use error::StoreError;

@@ -23,6 +23,7 @@ use crate::master::{NewMaster, master_key};
 use crate::system::{SystemClock, SystemRng};
 use crate::water::{self, Water};
 use crate::wire::{HyperWire, WireSettings};
+use crate::workers::Workers;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +141,7 @@ fn engine_settings(config: &Config) -> Settings {
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         max_key_age: config.max_key_age,
+        calls: config.calls,
         ..Settings::default()
     }
 }
@@ -222,9 +224,11 @@ impl App {
         crate::work::start(&self.engine, &self.tasks, &self.stopping);
         crate::work::keep_keys(&self.engine, self.reseal_rate, &self.tasks, &self.stopping);
         let water = crate::work::keep_water(&self.engine, self.water, &self.tasks, &self.stopping);
+        let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
             self.front,
+            &workers,
             self.connections.clone(),
             self.stopping.clone(),
         )
@@ -233,6 +237,7 @@ impl App {
         self.tasks.close();
         self.connections.wait().await;
         self.tasks.wait().await;
+        drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
         water.await?.keep(&self.engine).await?;
         self.store.close();

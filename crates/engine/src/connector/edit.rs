@@ -273,6 +273,7 @@ fn check_oauth(connector: &Connector) -> Result<()> {
         ("authorizationUrl", &setup.authorization_url),
         ("tokenUrl", &setup.token_url),
         ("revocationUrl", &setup.revocation_url),
+        ("pushedAuthorizationUrl", &setup.pushed_authorization_url),
     ];
     for (name, url) in urls {
         if let Some(url) = url {

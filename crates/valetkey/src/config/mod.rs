@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use toml::Value;
 use url::Url;
 use valetkey_core::Secret;
-use valetkey_engine::RateLimit;
+use valetkey_engine::{CallLimits, RateLimit};
 
 use table::{Kind, SETTINGS};
 
@@ -47,6 +47,7 @@ pub(crate) struct Config {
     pub(crate) max_response_content_length: usize,
     pub(crate) connectors_dir: Option<PathBuf>,
     pub(crate) log: String,
+    pub(crate) calls: CallLimits,
     pub(crate) flow_ttl: Duration,
     pub(crate) refresh_margin: Duration,
     pub(crate) token_timeout: Duration,
@@ -197,6 +198,7 @@ impl Values {
         if new_master_key.is_some() && self.0.contains_key("new_master_key_file") {
             bail!("set either new_master_key or new_master_key_file, not both");
         }
+        let calls = |path| self.must(path, |v| value::number(v, 1, 100_000));
         Ok(Config {
             listen: self.must("listen", |v| {
                 value::text(v)?
@@ -220,6 +222,12 @@ impl Values {
             max_response_content_length: self.must("max_response_content_length", value::size)?,
             connectors_dir: self.read("connectors_dir", non_empty)?.map(PathBuf::from),
             log: self.must("log", value::text)?,
+            calls: CallLimits {
+                per_connection: calls("calls.per_connection")?,
+                per_space: calls("calls.per_space")?,
+                per_host: calls("calls.per_host")?,
+                patience: self.must("calls.patience", value::span)?,
+            },
             flow_ttl: self.must("oauth.flow_ttl", value::span)?,
             refresh_margin: self.must("oauth.refresh_margin", value::span)?,
             token_timeout: self.must("oauth.token_timeout", value::span)?,

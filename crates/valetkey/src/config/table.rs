@@ -163,6 +163,30 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "What is logged: a level, or a filter such as `info,valetkey_engine=debug`.",
     ),
     setting(
+        "calls.per_connection",
+        Kind::Number,
+        "64",
+        "Calls to services that run at the same time with one connection.",
+    ),
+    setting(
+        "calls.per_space",
+        Kind::Number,
+        "256",
+        "Calls of one space that run at the same time.",
+    ),
+    setting(
+        "calls.per_host",
+        Kind::Number,
+        "512",
+        "Calls to one host that run at the same time; more than one space may have.",
+    ),
+    setting(
+        "calls.patience",
+        Kind::Span,
+        "\"5s\"",
+        "How long a call waits for its turn before it is refused with 429.",
+    ),
+    setting(
         "oauth.flow_ttl",
         Kind::Span,
         "\"10m\"",

@@ -87,5 +87,5 @@ pub(crate) async fn metrics(State(state): State<AppState>) -> Result<Response, A
 /// This API, described.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "operation", responses((status = 200, body = Value)))]
 pub(crate) async fn get_openapi(State(state): State<AppState>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], state.openapi.to_string()).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], state.openapi.clone()).into_response()
 }

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod account_change;
 mod accounts;
 mod answer_fields;
 mod answers;
@@ -11,13 +12,16 @@ mod api_access;
 mod api_bodies;
 mod api_fields;
 mod api_keys;
+mod api_lists;
 mod api_spaces;
 mod audit;
 mod catalogue;
+mod crowds;
 mod flow_binding;
 mod flow_callback;
 mod flow_discovery;
 mod flow_limits;
+mod flow_push;
 mod flow_request;
 mod flow_start;
 mod oidc;
@@ -29,3 +33,4 @@ mod restore;
 mod return_url;
 mod rotation;
 mod secrets;
+mod step_up;

@@ -201,97 +201,124 @@ async fn g16_sealing_again_goes_on_after_a_kill() {
     );
 }
 
+async fn keys(setup: &Setup, arguments: &[&str]) -> (i32, String) {
+    let arguments: Vec<_> = ["keys"].into_iter().chain(arguments.iter().copied()).collect();
+    setup.command(&arguments).await
+}
+
+/// Runs a command that must end well; what it said.
+async fn said(setup: &Setup, arguments: &[&str]) -> String {
+    let (code, said) = keys(setup, arguments).await;
+    assert_eq!(code, 0, "{said}");
+    said
+}
+
 #[tokio::test]
-async fn the_command_line_does_it_all_while_no_server_runs() {
-    let mut stage = connected(Setup::new()).await;
-    let setup = stage.valetkey.setup.clone();
-    let file = setup.data_dir().join("next.key");
-    let path = file.to_str().expect("a path");
-    let run = async |arguments: &[&str]| {
-        let arguments: Vec<_> = ["keys"].into_iter().chain(arguments.iter().copied()).collect();
-        setup.command(&arguments).await
-    };
-    let (code, said) = run(&["rotate-master", "--new-key-file", path]).await;
-    assert_eq!(code, 75, "{said}");
-    assert!(said.contains("POST /api/security/sealing/_rotate"), "{said}");
-    assert!(!file.exists());
-    for (arguments, route) in [
-        (&["retire-master"][..], "POST /api/security/sealing/_retire"),
+async fn on_a_directory_in_use_the_command_line_says_what_to_call() {
+    let stage = connected(Setup::new()).await;
+    let setup = &stage.valetkey.setup;
+    for (arguments, call) in [
+        (
+            &["rotate-master"][..],
+            "POST /api/security/sealing/_rotate with {\"key\": \"master\"}",
+        ),
+        (
+            &["rotate-data"],
+            "POST /api/security/sealing/_rotate with {\"key\": \"data\"}",
+        ),
+        (&["retire-master"], "POST /api/security/sealing/_retire with {}"),
+        (
+            &["retire-master", "--undo"],
+            "POST /api/security/sealing/_retire with {\"undo\": true}",
+        ),
         (&["reseal"], "GET /api/security/sealing"),
+        (&["reseal", "--dry-run"], "GET /api/security/sealing"),
         (&["status"], "GET /api/security/sealing"),
     ] {
-        let (code, said) = run(arguments).await;
-        assert!(code == 75 && said.contains(route), "{said}");
+        let (code, said) = keys(setup, arguments).await;
+        assert!(code == 75 && said.contains(call), "{said}");
     }
-    stage.valetkey.stop().await;
+    assert!(!setup.data_dir().join("master.key.new").exists());
+}
 
-    let (code, said) = run(&["rotate-master", "--new-key-file", path]).await;
-    assert!(code == 0 && said.contains(&format!("made {path}")), "{said}");
+#[tokio::test]
+async fn the_command_line_exchanges_the_master_key_while_no_server_runs() {
+    let mut stage = connected(Setup::new()).await;
+    let old = stage.valetkey.setup.clone();
+    let file = old.data_dir().join("next.key");
+    let path = file.to_str().expect("a path");
+    let rotate = ["rotate-master", "--new-key-file", path];
+    stage.valetkey.stop().await;
+    let told = said(&old, &rotate).await;
+    assert!(told.contains(&format!("made {path}")), "{told}");
     let text = fs::read_to_string(&file).expect("a key");
     assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);
-    let (code, said) = run(&["rotate-master", "--new-key-file", path]).await;
+    let again = said(&old, &rotate).await;
+    assert!(again.contains("already") && !again.contains("made"), "{again}");
+    let (code, refused) = keys(&old, &["retire-master"]).await;
     assert!(
-        code == 0 && said.contains("already") && !said.contains("made"),
-        "{said}"
-    );
-    let (code, said) = run(&["retire-master"]).await;
-    assert!(
-        code == 1 && said.contains("is newer than the master key in use"),
-        "{said}"
+        code == 1 && refused.contains("is newer than the master key in use"),
+        "{refused}"
     );
 
-    let database = || fs::read(setup.data_dir().join("valetkey.db")).expect("a database");
-    let before = database();
-    let (code, said) = run(&["reseal", "--dry-run"]).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(
-        said.contains("connectors: 1 looked at, 1 under an older data key"),
-        "{said}"
-    );
-    assert!(
-        said.contains("connections: 4 looked at, 4 under an older data key"),
-        "{said}"
-    );
-    assert!(before == database(), "a dry run changes nothing");
-    let (code, said) = run(&["reseal"]).await;
-    assert_eq!(code, 0, "{said}");
-    assert!(
-        said.contains("5 of 5\n") && said.contains("4 sealed again, 0 changed meanwhile, 0 do not open"),
-        "{said}"
-    );
-    let (_, said) = run(&["reseal"]).await;
-    assert!(
-        said.contains("4 looked at, 0 under an older data key: 0 sealed again"),
-        "{said}"
-    );
-
-    let setup_of_before = setup.clone();
-    let setup = setup.set("MASTER_KEY_FILE", path);
-    stage.valetkey.setup = setup.clone();
+    let new = old.clone().set("MASTER_KEY_FILE", path);
+    stage.valetkey.setup = new.clone();
     stage.valetkey.start_again().await;
     everybody_is_served(&stage).await;
     stage.valetkey.stop().await;
-    let (code, said) = setup.command(&["keys", "retire-master"]).await;
-    assert!(code == 0 && said.contains("retired: "), "{said}");
-    let (code, said) = setup.command(&["keys", "retire-master"]).await;
-    assert!(code == 0 && said.contains("nothing to retire"), "{said}");
-    let (code, said) = setup_of_before.command(&["keys", "status"]).await;
-    assert!(code == 78 && said.contains("nothing was changed"), "{said}");
-    let (code, said) = setup.command(&["keys", "rotate-data"]).await;
-    assert!(code == 0 && said.contains("data key 3 seals"), "{said}");
-    let (code, said) = setup.command(&["keys", "status"]).await;
-    assert_eq!(code, 0, "{said}");
-    assert_eq!(
-        (said.matches("master key\t").count(), said.matches("data key\t").count()),
-        (1, 3),
-        "{said}"
+    assert!(said(&new, &["retire-master"]).await.contains("retired: "));
+    assert!(said(&new, &["retire-master"]).await.contains("nothing to retire"));
+    let (code, refused) = keys(&old, &["status"]).await;
+    assert!(code == 78 && refused.contains("nothing was changed"), "{refused}");
+    assert!(
+        said(&new, &["rotate-data"])
+            .await
+            .contains("data key 3 seals from now on")
     );
-    assert!(said.contains("in use") && said.contains("seals"), "{said}");
+    let status = said(&new, &["status"]).await;
+    let count = |what: &str| status.lines().filter(|line| line.starts_with(what)).count();
+    assert_eq!((count("master key\t"), count("data key\t")), (1, 3), "{status}");
+    assert!(
+        status.contains("\tin use\n") && status.contains("\tseals\n"),
+        "{status}"
+    );
     stage.valetkey.start_again().await;
     everybody_is_served(&stage).await;
 
     let output = stage.valetkey.whole_output().await;
-    Canaries::new([text.trim().to_owned()]).are_not_in("what was said", output + &said);
+    Canaries::new([text.trim().to_owned()]).are_not_in("what was said", [output, told, again, status].concat());
+}
+
+#[tokio::test]
+async fn the_command_line_seals_again_and_only_counts_in_a_dry_run() {
+    let mut stage = connected(Setup::new()).await;
+    let setup = stage.valetkey.setup.clone();
+    stage.valetkey.stop().await;
+    said(&setup, &["rotate-data"]).await;
+    let database = || fs::read(setup.data_dir().join("valetkey.db")).expect("a database");
+    let before = database();
+    let counted = said(&setup, &["reseal", "--dry-run"]).await;
+    assert!(
+        counted.contains("connectors: 1 looked at, 1 under an older data key"),
+        "{counted}"
+    );
+    assert!(
+        counted.contains("connections: 4 looked at, 4 under an older data key"),
+        "{counted}"
+    );
+    assert!(before == database(), "a dry run changes nothing");
+    let done = said(&setup, &["reseal"]).await;
+    assert!(
+        done.contains("5 of 5\n") && done.contains("4 sealed again, 0 changed meanwhile, 0 do not open"),
+        "{done}"
+    );
+    let again = said(&setup, &["reseal"]).await;
+    assert!(
+        again.contains("4 looked at, 0 under an older data key: 0 sealed again"),
+        "{again}"
+    );
+    stage.valetkey.start_again().await;
+    everybody_is_served(&stage).await;
 }
 
 fn key_file(path: &Path, text: &str, mode: u32) {

@@ -50,6 +50,15 @@ impl Setup {
         self
     }
 
+    /// Adds a connector type of the test's own.
+    pub(crate) fn connector_type(self, name: &str, spec: &str) -> Self {
+        let types = self.dir.path().join("types");
+        std::fs::create_dir_all(&types).expect("a directory");
+        std::fs::write(types.join(format!("{name}.yaml")), spec).expect("a file");
+        let types = types.to_str().expect("a path").to_owned();
+        self.set("CONNECTORS_DIR", &types)
+    }
+
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.env.remove(&format!("VALETKEY_{name}"));
         self
