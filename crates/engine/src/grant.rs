@@ -221,7 +221,7 @@ impl Engine {
                     seen = Some(renewed);
                 }
                 _ => {
-                    if renewable && self.is_stale(grant, now) {
+                    if renewable && self.is_stale(grant, now) && self.may_renew_ahead(connector, row) {
                         self.renew_in_background(connector, key, row.generation);
                     }
                     return self.open(&connection).await;

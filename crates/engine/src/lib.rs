@@ -105,6 +105,7 @@ pub struct Engine {
     flights: refresh::Flights,
     setbacks: Cache<ConnectionKey, refresh::Setback>,
     rejections: Cache<ConnectionKey, grant::Rejection>,
+    canaries: restored::Canaries,
     uses: Mutex<audit::Uses>,
 }
 
@@ -136,6 +137,7 @@ impl Engine {
             flights: refresh::Flights::default(),
             setbacks: Cache::new(10_000),
             rejections: Cache::new(10_000),
+            canaries: restored::Canaries::default(),
             uses: Mutex::default(),
         })
     }

@@ -341,9 +341,10 @@ impl Engine {
             }
         };
         match committed {
-            Committed::Done(row) => {
+            Committed::Done(renewed) => {
                 self.metrics.refresh("ok");
-                Ok(self.remember(*row))
+                self.note_renewed(connector, row);
+                Ok(self.remember(*renewed))
             }
             Committed::Lost(winner) => {
                 self.metrics.refresh("lost_race");
@@ -383,6 +384,7 @@ impl Engine {
             let reason = match (uncertain_before, ended) {
                 (true, _) => Reason::RefreshOutcomeUnknown,
                 (false, true) => Reason::RefreshTokenExpired,
+                (false, false) if self.is_from_backup(row) => Reason::Restored,
                 (false, false) => Reason::TokenRevoked,
             };
             let audit = audit

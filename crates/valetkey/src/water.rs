@@ -86,7 +86,8 @@ impl Water {
 pub(crate) fn describe(restored: &Restored) -> String {
     format!(
         "the store was put back from a backup: {} connections have a refresh token of then, which providers may have \
-         replaced since. Until one is renewed or connected again, its old token is not spent lightly",
+         replaced since. Only a few of each provider are renewed ahead of time until one succeeds; one that the provider \
+         refuses must be connected again (reason `restored`)",
         restored.connections
     )
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use valetkey_core::{ConnectionKey, ConnectionName, Owner, ProfileUid, SpaceId};
-use valetkey_engine::HighWater;
+use valetkey_engine::{Caller, HighWater, Reason};
 use valetkey_store::Connections as _;
 use valetkey_store::rows::ConnectionRow;
 
 use crate::rotation::{connect, connected, records};
-use crate::support::{House, caller, id, tokens};
+use crate::support::{House, caller, error, id, tokens};
 
 async fn mark(house: &House) -> HighWater {
     house.engine.high_water().await.expect("read").expect("a record")
@@ -97,4 +97,62 @@ async fn c38_what_was_in_the_backup_counts_as_old_until_it_is_renewed_or_connect
     assert_eq!(found, [false, false, true]);
     let [record] = records(&house, "backup.restore").await.try_into().expect("one record");
     assert_eq!(record.details["connections"], 3);
+}
+
+const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+
+/// A restored house whose connections are stale and still work.
+async fn stale() -> House {
+    let house = connected(&USERS).await;
+    house.clock.advance(Duration::from_secs(3_400));
+    house.engine.mark_restored().await.expect("noted");
+    house
+}
+
+/// Everybody asks for a token, and all that this starts comes to its end.
+async fn everybody_asks(house: &House) {
+    for user in USERS {
+        let token = house.token(&caller(Some(user)), "crm").await.expect("it still works");
+        assert_eq!(token.access_token.expose(), &format!("access-{user}"));
+        house.settle().await;
+    }
+}
+
+#[tokio::test]
+async fn c38_after_a_restore_a_few_canaries_are_renewed_ahead_of_time_and_no_storm_follows() {
+    let house = stale().await;
+    for _ in 0..USERS.len() {
+        house.wire.will(error(400, "invalid_grant"));
+    }
+    everybody_asks(&house).await;
+    assert_eq!(house.wire.token_count(), USERS.len() + 3);
+    let refused = house
+        .token(&caller(Some("alice")), "crm")
+        .await
+        .expect_err("her grant is over");
+    let reason = refused.authorization.as_ref().map(|a| a.reason);
+    assert_eq!(reason, Some(Reason::Restored));
+    let records = records(&house, "token.refresh").await;
+    assert_eq!(records.iter().filter(|r| r.outcome == "restored").count(), 3);
+    // Whoever needs a token gets what the provider says.
+    house.clock.advance(Duration::from_secs(201));
+    let refused = house.token(&caller(Some("erin")), "crm").await.expect_err("over, too");
+    assert_eq!(refused.authorization.map(|a| a.reason), Some(Reason::Restored));
+}
+
+#[tokio::test]
+async fn c38_when_a_canary_comes_back_the_others_follow() {
+    let house = stale().await;
+    for n in 0..USERS.len() {
+        house
+            .wire
+            .will(tokens(&format!("renewed-{n}"), Some(&format!("refresh-{n}")), 3600));
+    }
+    everybody_asks(&house).await;
+    assert_eq!(house.wire.token_count(), 2 * USERS.len());
+    for user in USERS {
+        assert!(!house.engine.is_from_backup(&row(&house, user).await));
+    }
+    let view = house.engine.sealing_view(&Caller::operator()).await.expect("a view");
+    assert!(view.restored_at.is_some(), "what it was stays known");
 }

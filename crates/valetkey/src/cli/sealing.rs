@@ -233,7 +233,8 @@ struct Progress {
 
 impl Progress {
     fn new(all: u64) -> Result<Self> {
-        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(all));
+        let visible = all > 0 && std::io::stderr().is_terminal();
+        let bar = visible.then(|| ProgressBar::new(all));
         if let Some(bar) = &bar {
             bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} {eta}")?);
         }
@@ -249,7 +250,7 @@ impl Progress {
             bar.set_position(done);
             return Ok(());
         }
-        let tenths = (done * 10).checked_div(self.all).unwrap_or(10);
+        let tenths = (done * 10).checked_div(self.all).unwrap_or_default();
         if tenths > self.told.replace(tenths) {
             say(&format!("{done} of {}", self.all))?;
         }
