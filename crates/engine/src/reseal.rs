@@ -164,7 +164,7 @@ impl Engine {
     /// The pass that background work should make now, if any.
     pub fn due_pass(&self) -> Option<Pass> {
         let key = self.sealing.held().ring.current();
-        (self.is_behind() && self.is_settled(key, self.clock.now())).then(|| self.pass(false))
+        (self.is_behind() && self.is_settled(key, self.clock.now())).then(|| self.reseal_pass(false))
     }
 
     /// Whether something may be sealed under an older data key. A store that has only ever had one has no such thing.
@@ -174,7 +174,7 @@ impl Engine {
     }
 
     /// A pass from the beginning; a dry run opens what it would seal again, and writes nothing.
-    pub fn pass(&self, dry_run: bool) -> Pass {
+    pub fn reseal_pass(&self, dry_run: bool) -> Pass {
         Pass {
             key: self.sealing.held().ring.current(),
             place: Place::Connectors(None),

@@ -33,7 +33,7 @@ const PAGE: u32 = 500;
 const CANARIES: usize = 3;
 
 /// How long that while is: a provider that was down meanwhile is asked again.
-const CANARY_WINDOW: Duration = Duration::from_secs(60 * 60);
+pub(crate) const CANARY_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// What is known of the providers' minds, by token endpoint.
 #[derive(Debug, Default)]

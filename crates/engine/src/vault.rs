@@ -153,6 +153,16 @@ impl Vault<'_> {
         self.ring().holds_key_of(&sealed.0)
     }
 
+    /// Seals what has a context of its own, for the place that it says.
+    pub(crate) fn seal_under(&self, context: &Context<'_>, plain: &[u8]) -> Result<Sealed> {
+        Ok(Sealed(self.ring().seal(context, plain, self.rng)?))
+    }
+
+    /// Opens what was sealed with a context of its own.
+    pub(crate) fn open_under(&self, context: &Context<'_>, sealed: &Sealed) -> Result<zeroize::Zeroizing<Vec<u8>>> {
+        Ok(self.ring().open_record(context, &sealed.0)?)
+    }
+
     /// Seals the secret fields again, for the place where they are.
     pub(crate) fn reseal_secrets(&self, row: &ConnectorRow, sealed: &Sealed) -> Result<Sealed> {
         self.reseal(&secrets_context(row), sealed)

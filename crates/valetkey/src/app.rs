@@ -1,36 +1,37 @@
 //! The composition root: builds the application from its settings, runs it, and stops it in order.
 
-use std::fs::DirBuilder;
+mod place;
+
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Secret;
+use valetkey_core::{Clock, Secret};
 use valetkey_engine::{Engine, OpenVaultError, Parts, Restored, Settings, open_vault};
 use valetkey_spec::Catalogue;
-use valetkey_store::sqlite::SqliteStore;
-use valetkey_store::{Store, StoreError};
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
+use crate::journal::FileJournal;
 use crate::master::{NewMaster, master_key};
 use crate::system::{SystemClock, SystemRng};
 use crate::water::{self, Water};
 use crate::wire::{HyperWire, WireSettings};
+use crate::work::ClockMetrics;
 use crate::workers::Workers;
+pub(crate) use place::Place;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The data directory is in use.
+    /// The data directory is in use, or the database cannot be used now.
     #[error("{0}")]
-    InUse(String),
+    NotNow(String),
     /// The master key is missing or another one, or a setting is wrong.
     #[error("{0}")]
     Configuration(String),
@@ -39,7 +40,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::InUse(_) => 75,
+            Self::NotNow(_) => 75,
             Self::Configuration(_) => 78,
         }
     }
@@ -52,7 +53,9 @@ pub(crate) struct App {
     pub(crate) first_key: Option<Secret<String>>,
     front: Arc<Front>,
     listener: TcpListener,
-    store: Arc<SqliteStore>,
+    place: Place,
+    clock: Arc<SystemClock>,
+    clock_metrics: ClockMetrics,
     water: Water,
     reseal_rate: u32,
     connections: TaskTracker,
@@ -63,7 +66,8 @@ pub(crate) struct App {
 /// The engine with what it stands on.
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) place: Place,
+    pub(crate) clock: Arc<SystemClock>,
     pub(crate) tasks: TaskTracker,
     /// What was last seen of the store.
     pub(crate) water: Water,
@@ -71,24 +75,26 @@ pub(crate) struct Core {
     pub(crate) restored: Option<Restored>,
 }
 
-/// Opens the data directory and builds the engine.
+/// Opens the store and builds the engine.
 pub(crate) async fn build_core(config: &Config) -> Result<Core> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .with_context(|| format!("data_dir: cannot make {}", config.data_dir.display()))?;
-    let store = Arc::new(open_store(&config.data_dir)?);
+    build_core_on(Place::open(config).await?, config, SystemClock::new()).await
+}
+
+async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Result<Core> {
+    let store = place.store();
     let rng = Arc::new(SystemRng);
-    let clock = Arc::new(SystemClock::new());
-    let master = Arc::new(master_key(config, &*store, &*rng).await?);
+    let clock = Arc::new(clock);
+    let asked_at = clock.monotonic();
+    if let Some(time) = store.time().await? {
+        clock.anchor(time, asked_at);
+    }
+    let master = Arc::new(master_key(config, &place, &*rng).await?);
     let vault = open_vault(&*store, master, &*clock, &*rng)
         .await
         .map_err(|error| match error {
             OpenVaultError::WrongMasterKey { given, wanted } => Refusal::Configuration(format!(
-                "the master key {given} does not open {}: its data keys are wrapped for {}. \
+                "the master key {given} does not open {place}: its data keys are wrapped for {}. \
                  Put that one back ({}); nothing was changed",
-                config.data_dir.display(),
                 wanted.join(" and "),
                 config.master_key_file.display()
             ))
@@ -103,14 +109,18 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         allow_insecure_http: config.allow_insecure_http.clone(),
         upstreams: config.upstreams.clone(),
         extra_ca_file: config.extra_ca_file.clone(),
-        connect_timeout: std::time::Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
+    let rescue = config.data_dir.join("rescue");
+    let journal = FileJournal::open(&rescue)
+        .map_err(|e| Refusal::Configuration(format!("data_dir: cannot use {}: {e}", rescue.display())))?;
     let engine = Engine::new(Parts {
         settings: engine_settings(config),
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store,
         wire: Arc::new(wire),
-        clock,
+        journal: Arc::new(journal),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         rng,
         vault,
         catalogue,
@@ -120,7 +130,8 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
     let restored = water.check(&engine).await?;
     Ok(Core {
         engine,
-        store,
+        place,
+        clock,
         tasks,
         water,
         restored,
@@ -137,34 +148,42 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
+        // Three quarters of a lease are for one request.
+        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + Duration::from_secs(10)),
+        refresh_patience: config.token_timeout + Duration::from_secs(5),
+        token_concurrency: config.token_concurrency,
+        background_refreshes: config.background_refreshes,
+        background_refreshes_per_host: config.background_refreshes_per_host,
+        unused_after: config.unused_after,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         max_key_age: config.max_key_age,
         calls: config.calls,
+        // Another process may have changed what this one remembers of a shared store.
+        cache_max_age: config.database.is_some().then_some(Duration::from_secs(1)),
         ..Settings::default()
     }
 }
 
-fn open_store(data_dir: &Path) -> Result<SqliteStore> {
-    SqliteStore::open(&data_dir.join("valetkey.db")).map_err(|error| match error {
-        StoreError::Unavailable(_) => Refusal::InUse(format!("data_dir {}: {error}", data_dir.display())).into(),
-        StoreError::Corrupt(_) => Refusal::Configuration(format!("data_dir {}: {error}", data_dir.display())).into(),
-    })
-}
-
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
+    let place = Place::open_patiently(config).await?;
     let Core {
         engine,
-        store,
+        place,
+        clock,
         tasks,
         water,
         restored,
-    } = build_core(config).await?;
+    } = build_core_on(place, config, SystemClock::new()).await?;
     if let Some(restored) = &restored {
         tracing::warn!("{}", water::describe(restored));
     }
+    // Before anybody is served: what is in the journal is newer than what is in the store.
+    engine
+        .replay_journal()
+        .await
+        .map_err(|e| anyhow::anyhow!("the rescue journal: {}", e.cause.unwrap_or(e.message)))?;
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -175,6 +194,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     engine.metrics().register(&mut registry);
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
+    let clock_metrics = ClockMetrics::default();
+    clock_metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
     let new_master = NewMaster::of(config);
     let state = AppState::new(
@@ -183,6 +204,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         stopping.clone(),
         public_base_url,
         new_master,
+        place.kind(),
     );
     let front = Front::new(
         Arc::clone(&engine),
@@ -199,7 +221,9 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         first_key,
         front: Arc::new(front),
         listener,
-        store,
+        place,
+        clock,
+        clock_metrics,
         water,
         reseal_rate: config.reseal_rate,
         connections: TaskTracker::new(),
@@ -221,7 +245,13 @@ impl App {
 
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
-        crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        crate::work::start(
+            &self.engine,
+            &self.clock,
+            &self.clock_metrics,
+            &self.tasks,
+            &self.stopping,
+        );
         crate::work::keep_keys(&self.engine, self.reseal_rate, &self.tasks, &self.stopping);
         let water = crate::work::keep_water(&self.engine, self.water, &self.tasks, &self.stopping);
         let workers = Workers::start().context("the threads that serve cannot be started")?;
@@ -233,6 +263,7 @@ impl App {
             self.stopping.clone(),
         )
         .await;
+        self.engine.prepare_stop();
         self.connections.close();
         self.tasks.close();
         self.connections.wait().await;
@@ -240,7 +271,10 @@ impl App {
         drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
         water.await?.keep(&self.engine).await?;
-        self.store.close();
+        self.place.close();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

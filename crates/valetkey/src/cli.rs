@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use valetkey_store::postgres::PostgresStore;
 
 use crate::app::{self, Core, Refusal};
 use crate::config::{Config, Values};
@@ -29,7 +30,7 @@ enum Command {
     Serve(Settings),
     /// Run everything offline for a look: the server, a sandbox provider, and a page to click through.
     Demo(demo::Options),
-    /// API keys, and the keys that seal what is stored; for a data directory that no server runs on.
+    /// API keys, and the keys that seal what is stored; in a data directory only while no server runs on it.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -37,8 +38,27 @@ enum Command {
     /// Say that the store was put back from a backup, so that old refresh tokens are treated with care. Not needed where
     /// the data directory kept its file `high-water`: then it is noticed.
     MarkRestored(Settings),
-    /// Bring the store to this version.
-    Migrate(Settings),
+    /// Bring the store to this version; the version before can go on beside it.
+    Migrate {
+        #[command(flatten)]
+        settings: Settings,
+        /// Also take away what only the version before needs: when no process of it runs any more.
+        #[arg(long)]
+        finish: bool,
+    },
+    /// Copy everything to another store, such as from the data directory to a database: nobody connects again. No server may
+    /// run on either of them. A copy that was cut off is taken up again, and one that is complete is compared.
+    Copy {
+        #[command(flatten)]
+        settings: Settings,
+        /// Where from: `sqlite:FILE` or `postgres://…`; the file in the data directory if left out.
+        #[arg(long, value_name = "STORE")]
+        from: Option<String>,
+        /// Where to: `postgres://…` or `sqlite:FILE`; the setting `database_url` if left out, which keeps its password out of
+        /// the list of processes.
+        #[arg(long, value_name = "STORE")]
+        to: Option<String>,
+    },
     /// Check the settings and show what follows from them; secrets are not shown.
     CheckConfig {
         #[command(flatten)]
@@ -74,7 +94,7 @@ pub(crate) struct Settings {
     /// Where the embedded store and the master key live.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Another store than the embedded one.
+    /// A database to keep everything in instead: `postgres://user@host/name`. A password belongs in the settings' file.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// Where browsers reach this server.
@@ -178,14 +198,21 @@ fn dispatch(command: Command) -> Result<()> {
             let config = settings.read()?;
             runtime()?.block_on(mark_restored(&config))
         }
-        Command::Migrate(settings) => {
+        Command::Migrate { settings, finish } => {
             let config = settings.read()?;
             runtime()?.block_on(async {
                 let core = app::build_core(&config).await?;
                 report_restored(&core)?;
-                core.store.close();
-                say(&format!("{} is at this version", config.data_dir.display()))
+                core.place.close();
+                if let Some(address) = config.database.as_ref().filter(|_| finish) {
+                    PostgresStore::finish_migrations(address).await?;
+                }
+                say(&format!("{} is at this version", core.place))
             })
+        }
+        Command::Copy { settings, from, to } => {
+            let config = settings.read()?;
+            runtime()?.block_on(crate::copy::copy(&config, from.as_deref(), to.as_deref()))
         }
         Command::CheckConfig { example: true, .. } => say(crate::config::example().trim_end()),
         Command::CheckConfig {
@@ -256,7 +283,7 @@ async fn mark_restored(config: &Config) -> Result<()> {
         Some(restored) => restored,
         None => core.water.mark_restored(&core.engine).await?,
     };
-    core.store.close();
+    core.place.close();
     say(&water::describe(&restored))
 }
 
@@ -314,6 +341,6 @@ async fn api_keys(command: ApiKeys) -> Result<()> {
         ApiKeys::Delete { id, .. } => core.engine.delete_key(&operator, &id).await?,
     }
     core.engine.flush_audit().await?;
-    core.store.close();
+    core.place.close();
     Ok(())
 }

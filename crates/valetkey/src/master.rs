@@ -6,30 +6,28 @@ use std::path::PathBuf;
 use anyhow::Result;
 use valetkey_core::{Rng, Secret};
 use valetkey_seal::{MasterKey, SealError};
-use valetkey_store::Vault;
 
-use crate::app::Refusal;
+use crate::app::{Place, Refusal};
 use crate::config::Config;
 
-/// The master key: given, read from its file, or made for a new data directory. It is never made for one that exists.
-pub(crate) async fn master_key(config: &Config, store: &dyn Vault, rng: &dyn Rng) -> Result<MasterKey> {
+/// The master key: given, read from its file, or made for a new store. It is never made for one that exists.
+pub(crate) async fn master_key(config: &Config, place: &Place, rng: &dyn Rng) -> Result<MasterKey> {
     let refuse = |what: &str, error: &dyn fmt::Display| Refusal::Configuration(format!("{what}: {error}"));
     if let Some(text) = &config.master_key {
         return Ok(MasterKey::parse(text.expose()).map_err(|e| refuse("master_key", &e))?);
     }
     let file = &config.master_key_file;
-    let place = format!("master_key_file {}", file.display());
+    let named = format!("master_key_file {}", file.display());
     if file.exists() {
-        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&place, &e))?);
+        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&named, &e))?);
     }
-    if store.vault().await?.is_some() {
+    if place.store().vault().await?.is_some() {
         return Err(Refusal::Configuration(format!(
-            "{place} does not exist, but {} was made with one. Put the file back, or set master_key; nothing was changed",
-            config.data_dir.display()
+            "{named} does not exist, but {place} was made with one. Put the file back, or set master_key; nothing was changed"
         ))
         .into());
     }
-    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&place, &e))?)
+    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&named, &e))?)
 }
 
 /// Where the master key is that the one in use is exchanged for.

@@ -117,7 +117,7 @@ async fn c15_a_pass_leaves_nothing_under_the_old_key_and_everything_opens() {
 #[tokio::test]
 async fn g16_a_pass_that_was_cut_off_starts_over_and_loses_nothing() {
     let house = behind().await;
-    let mut cut_off = house.engine.pass(false);
+    let mut cut_off = house.engine.reseal_pass(false);
     for _ in 0..3 {
         house.engine.reseal_page(&mut cut_off, 2, 1).await.expect("a page");
     }
@@ -141,7 +141,7 @@ async fn g16_a_pass_that_was_cut_off_starts_over_and_loses_nothing() {
 async fn two_processes_at_it_at_once_do_no_harm() {
     let house = behind().await;
     let other = house.replica(house.master()).await.expect("opens");
-    let (mut one, mut two) = (house.engine.pass(false), other.engine.pass(false));
+    let (mut one, mut two) = (house.engine.reseal_pass(false), other.engine.reseal_pass(false));
     tokio::join!(finish(&house, &mut one), finish(&other, &mut two));
     assert_eq!(sealed_under(&house).await, [2]);
     for pass in [one, two] {
@@ -156,9 +156,9 @@ async fn two_processes_at_it_at_once_do_no_harm() {
 async fn a_process_that_has_not_seen_the_new_key_seals_nothing_back_under_the_old_one() {
     let house = behind().await;
     let stale = connected_before(&house).await;
-    let mut pass = house.engine.pass(false);
+    let mut pass = house.engine.reseal_pass(false);
     finish(&house, &mut pass).await;
-    let mut pass = stale.engine.pass(false);
+    let mut pass = stale.engine.reseal_pass(false);
     finish(&stale, &mut pass).await;
     assert_eq!(sealed_under(&house).await, [3]);
     assert_eq!(pass.connections().unreadable, 0);
@@ -184,7 +184,7 @@ async fn c16_a_refresh_under_way_is_not_undone() {
             tokio::task::yield_now().await;
         }
         // The refresh token is spent, its successor is not written yet: the old pair is sealed again.
-        let mut pass = house.engine.pass(false);
+        let mut pass = house.engine.reseal_pass(false);
         finish(&house, &mut pass).await;
         assert_eq!(pass.connections().resealed, 5);
         gate.add_permits(1);
@@ -192,7 +192,7 @@ async fn c16_a_refresh_under_way_is_not_undone() {
     let (token, ()) = tokio::join!(house.token(&alice, "crm"), reseal);
     assert_eq!(token.expect("renewed").access_token.expose(), "access-2");
     let before = house.store.get_connection(&key_of("alice")).await.expect("read");
-    let mut pass = house.engine.pass(false);
+    let mut pass = house.engine.reseal_pass(false);
     finish(&house, &mut pass).await;
     let after = house.store.get_connection(&key_of("alice")).await.expect("read");
     assert_eq!(after, before, "it is sealed under the current key already");
@@ -206,7 +206,7 @@ async fn a_dry_run_counts_and_changes_nothing() {
     let house = behind().await;
     connect(&house, "frank").await;
     let before = rows(&house).await;
-    let mut pass = house.engine.pass(true);
+    let mut pass = house.engine.reseal_pass(true);
     finish(&house, &mut pass).await;
     assert_eq!(
         (pass.connectors(), pass.connections()),

@@ -103,14 +103,14 @@ pub(super) async fn run(command: Command) -> Result<()> {
     let core = app::build_core(&config)
         .await
         .map_err(|error| match error.downcast::<Refusal>() {
-            Ok(Refusal::InUse(text)) => Refusal::InUse(format!("{text}; {}", command.at_the_server())).into(),
+            Ok(Refusal::NotNow(text)) => Refusal::NotNow(format!("{text}; {}", command.at_the_server())).into(),
             Ok(other) => other.into(),
             Err(error) => error,
         })?;
     super::report_restored(&core)?;
     let done = execute(&command, &config, &core).await;
     core.engine.flush_audit().await?;
-    core.store.close();
+    core.place.close();
     done
 }
 
@@ -175,7 +175,7 @@ async fn rotate_master(config: &Config, engine: &Engine) -> Result<()> {
 async fn reseal(engine: &Engine, dry_run: bool) -> Result<()> {
     // What does not open is named there; nothing else is said.
     let _logs = telemetry::start("error")?;
-    let mut survey = engine.pass(true);
+    let mut survey = engine.reseal_pass(true);
     while !survey.is_over() {
         engine.reseal_page(&mut survey, PAGE, 1).await?;
     }
@@ -197,7 +197,7 @@ async fn reseal(engine: &Engine, dry_run: bool) -> Result<()> {
 
 async fn seal_again(engine: &Engine, behind: u64) -> Result<Pass> {
     let progress = Progress::new(behind)?;
-    let mut pass = engine.pass(false);
+    let mut pass = engine.reseal_pass(false);
     while !pass.is_over() {
         engine.reseal_page(&mut pass, PAGE, AT_ONCE).await?;
         progress.show(pass.connectors().behind + pass.connections().behind)?;

@@ -17,6 +17,7 @@ use toml::Value;
 use url::Url;
 use valetkey_core::Secret;
 use valetkey_engine::{CallLimits, RateLimit};
+use valetkey_store::postgres::Address;
 
 use table::{Kind, SETTINGS};
 
@@ -30,6 +31,7 @@ const YEAR: Duration = Duration::from_secs(366 * 86_400);
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    pub(crate) database: Option<Address>,
     pub(crate) public_base_url: Option<Url>,
     pub(crate) master_key: Option<Secret<String>>,
     pub(crate) master_key_file: PathBuf,
@@ -51,6 +53,10 @@ pub(crate) struct Config {
     pub(crate) flow_ttl: Duration,
     pub(crate) refresh_margin: Duration,
     pub(crate) token_timeout: Duration,
+    pub(crate) background_refreshes: usize,
+    pub(crate) background_refreshes_per_host: usize,
+    pub(crate) unused_after: Option<Duration>,
+    pub(crate) token_concurrency: usize,
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
@@ -170,12 +176,6 @@ impl Values {
 
     /// Checks everything and makes the settings of it.
     pub(crate) fn check(&self) -> Result<Config> {
-        if let Some(url) = self.read("database_url", value::text)?.filter(|u| !u.is_empty()) {
-            let scheme = url.split(':').next().unwrap_or_default().to_owned();
-            bail!(
-                "database_url: this version keeps everything in the data directory and cannot use {scheme}; leave it unset"
-            );
-        }
         let data_dir: PathBuf = self.must("data_dir", non_empty)?.into();
         let master_key_file = self
             .read("master_key_file", non_empty)?
@@ -205,6 +205,7 @@ impl Values {
                     .parse()
                     .map_err(|_| anyhow!("must be an address and a port such as \"127.0.0.1:7420\""))
             })?,
+            database: self.read("database_url", database)?.flatten(),
             public_base_url: self.read("public_base_url", base_url)?,
             master_key: self.secret("master_key")?,
             master_key_file,
@@ -231,6 +232,10 @@ impl Values {
             flow_ttl: self.must("oauth.flow_ttl", value::span)?,
             refresh_margin: self.must("oauth.refresh_margin", value::span)?,
             token_timeout: self.must("oauth.token_timeout", value::span)?,
+            background_refreshes: self.must("oauth.background_refreshes", |v| concurrency(v, 0))?,
+            background_refreshes_per_host: self.must("oauth.background_refreshes_per_host", |v| concurrency(v, 1))?,
+            unused_after: self.must("connections.unused_after", days_or_never)?,
+            token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
             authorize_limit: limit(
                 "oauth.rate_limits.authorize.limit",
@@ -273,6 +278,31 @@ fn non_empty(v: &Value) -> Result<String> {
         bail!("must not be empty; leave it out instead");
     }
     Ok(text)
+}
+
+/// Its error never quotes the text, which may hold a password.
+fn database(v: &Value) -> Result<Option<Address>> {
+    match value::text(v)?.as_str() {
+        "" => Ok(None),
+        text => Ok(Some(text.parse()?)),
+    }
+}
+
+fn concurrency(v: &Value, least: u32) -> Result<usize> {
+    Ok(usize::try_from(value::number(v, least, 1_000)?)?)
+}
+
+/// At least a day, because uses are noted by the hour; `None` for 0.
+fn days_or_never(v: &Value) -> Result<Option<Duration>> {
+    let is_zero = v.as_integer() == Some(0) || v.as_str().is_some_and(|text| text.trim() == "0");
+    if is_zero {
+        return Ok(None);
+    }
+    let span = value::span(v)?;
+    if span < Duration::from_secs(86_400) {
+        bail!("must be at least a day, such as \"90d\", or 0 for never");
+    }
+    Ok(Some(span))
 }
 
 fn base_url(v: &Value) -> Result<Url> {

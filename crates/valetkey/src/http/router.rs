@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) public_base_url: Option<String>,
     /// Where the master key is found that the one in use is exchanged for.
     pub(crate) new_master: Arc<NewMaster>,
+    /// Which engine the store has.
+    pub(crate) store_kind: &'static str,
 }
 
 impl Deref for AppState {
@@ -47,6 +49,7 @@ impl AppState {
         stopping: CancellationToken,
         public_base_url: Option<&str>,
         new_master: NewMaster,
+        store_kind: &'static str,
     ) -> Self {
         Self(Arc::new(Shared {
             engine,
@@ -55,6 +58,7 @@ impl AppState {
             stopping,
             public_base_url: public_base_url.map(str::to_owned),
             new_master: Arc::new(new_master),
+            store_kind,
         }))
     }
 
