@@ -66,6 +66,17 @@ impl Metrics {
             self.cache.clone(),
         );
         registry.register(
+            "valetkey_provider_field_invalid",
+            "Fields of token answers that were ignored because they were invalid, by field",
+            self.ignored_fields.clone(),
+        );
+        self.register_background(registry);
+        self.register_pairs(registry);
+        self.register_sealing(registry);
+    }
+
+    fn register_background(&self, registry: &mut Registry) {
+        registry.register(
             "valetkey_background",
             "Connections that background work attended to, by outcome",
             self.background.clone(),
@@ -81,6 +92,9 @@ impl Metrics {
             Unit::Seconds,
             self.overdue.clone(),
         );
+    }
+
+    fn register_pairs(&self, registry: &mut Registry) {
         registry.register(
             "valetkey_pair_write",
             "Writes of new token pairs, by outcome",
@@ -116,12 +130,6 @@ impl Metrics {
             "Changes of the state of connections by refreshes, by the new state or its reason",
             self.states.clone(),
         );
-        registry.register(
-            "valetkey_provider_field_invalid",
-            "Fields of token answers that were ignored because they were invalid, by field",
-            self.ignored_fields.clone(),
-        );
-        self.register_sealing(registry);
     }
 
     fn register_sealing(&self, registry: &mut Registry) {

@@ -131,9 +131,11 @@ impl Engine {
         }))
     }
 
-    /// Whether the store lacks what the mark was made of. A mark of another installation says nothing.
+    /// Whether the store lacks what the mark was made of. A mark of another installation says nothing, and neither does one
+    /// from before a restore that is noted already: another process has noticed.
     pub async fn is_older_than(&self, mark: &HighWater) -> Result<bool> {
-        if self.stored_vault().await?.deployment != mark.deployment {
+        let vault = self.stored_vault().await?;
+        if vault.deployment != mark.deployment || vault.restored_at.is_some_and(|at| at.0 > mark.at) {
             return Ok(false);
         }
         if let Some(record) = self.newest_record(Some(mark.seq)).await? {

@@ -2,13 +2,18 @@
 
 use std::time::Duration;
 
-use valetkey_core::{ConnectionKey, ConnectionName, Owner, ProfileUid, SpaceId};
+use valetkey_core::{Clock as _, ConnectionKey, ConnectionName, Owner, ProfileUid, SpaceId};
 use valetkey_engine::{Caller, HighWater, Reason};
+use valetkey_oauth::Rotation;
 use valetkey_store::Connections as _;
 use valetkey_store::rows::ConnectionRow;
 
+use crate::crowd::Trouble;
+use crate::provider::Incident;
 use crate::rotation::{connect, connected, records};
-use crate::support::{House, caller, error, id, tokens};
+use crate::stage::{HOUR, MINUTE, Stage};
+use crate::support::{House, caller, error, id, reason, tokens};
+use crate::town::{Node, Plan, Town};
 
 async fn mark(house: &House) -> HighWater {
     house.engine.high_water().await.expect("read").expect("a record")
@@ -64,6 +69,30 @@ async fn c38_a_store_that_lacks_what_was_seen_of_it_is_older() {
         !is_older(&house, &pruned).await,
         "the beginning of the log was taken away"
     );
+}
+
+#[tokio::test]
+async fn c38_of_several_processes_the_first_notices_a_restore_for_all() {
+    let house = connected(&["alice"]).await;
+    let newest = mark(&house).await;
+    let lost = HighWater {
+        seq: newest.seq + 1,
+        ..newest
+    };
+    house.clock.advance(Duration::from_secs(60));
+    let other = house.replica(house.master()).await.expect("opens");
+    assert!(is_older(&house, &lost).await && is_older(&other, &lost).await);
+    house.engine.mark_restored().await.expect("noted");
+    assert!(
+        !is_older(&other, &lost).await,
+        "what was renewed meanwhile is not old again"
+    );
+    let later = HighWater {
+        seq: lost.seq + 10,
+        at: house.clock.now().0 + 1,
+        ..lost
+    };
+    assert!(is_older(&other, &later).await, "it was put back once more");
 }
 
 #[tokio::test]
@@ -155,4 +184,108 @@ async fn c38_when_a_canary_comes_back_the_others_follow() {
     }
     let view = house.engine.sealing_view(&Caller::operator()).await.expect("a view");
     assert!(view.restored_at.is_some(), "what it was stays known");
+}
+
+/// A town with so many connected users whose access tokens have ended.
+async fn expired(count: usize) -> (Town, Node) {
+    let (town, node) = Town::build(Plan::of(Rotation::SingleUse)).await;
+    for n in 0..count {
+        node.connect(&format!("user-{n}")).await;
+    }
+    town.expire().await;
+    (town, node)
+}
+
+fn refusal() -> Incident {
+    Incident::Refuse(400, "invalid_grant", None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn c38_that_a_provider_refuses_what_is_old_raises_no_doubt_about_it() {
+    let (town, node) = expired(20).await;
+    node.engine.mark_restored().await.expect("noted");
+    town.provider.always(Some(refusal()));
+    for n in 0..20 {
+        let refused = node.token(&format!("user-{n}")).await.expect_err("over");
+        assert_eq!(reason(&refused), Some(Reason::Restored), "user-{n}");
+    }
+    assert_eq!(node.counted("valetkey_mass_refusal_total{event=\"begins\"}"), 0);
+    // Whoever connected since is believed to be refused, too.
+    town.provider.always(None);
+    node.connect("user-0").await;
+    town.expire().await;
+    town.provider.always(Some(refusal()));
+    let refused = node.token("user-0").await.expect_err("over");
+    assert_eq!(reason(&refused), Some(Reason::TokenRevoked));
+}
+
+#[tokio::test(start_paused = true)]
+async fn c38_while_a_provider_is_doubted_what_is_old_is_kept_as_well() {
+    let (town, node) = expired(30).await;
+    town.provider.always(Some(refusal()));
+    for n in 0..20 {
+        node.token(&format!("user-{n}")).await.expect_err("refused");
+    }
+    assert_eq!(node.counted("valetkey_mass_refusal_total{event=\"begins\"}"), 1);
+    node.engine.mark_restored().await.expect("noted");
+    for n in 20..30 {
+        let refused = node.token(&format!("user-{n}")).await.expect_err("refused");
+        assert_eq!(reason(&refused), None, "user-{n}");
+        assert_eq!(town.row(&format!("user-{n}")).await.state.word(), "active");
+    }
+}
+
+#[tokio::test]
+async fn c38_background_work_sends_canaries_first_and_the_others_when_one_came_back() {
+    let stage = Stage::new(Some(3_600)).await;
+    stage.connector("default", "crm", ".plain", "as.example").await;
+    stage.connect_all("default", "crm", 0..8).await;
+    let end = stage.clock.now().plus(HOUR);
+    stage.clock.advance(HOUR - Duration::from_secs(200));
+    stage.engine().mark_restored().await.expect("noted");
+    let gate = stage.provider.hold("as.example");
+    let round = stage.engine().refresh_due().await.expect("a round");
+    assert_eq!(round.begun, 8);
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    while stage.provider.under_way("as.example") < 3 {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(3);
+    stage.provider.release("as.example");
+    stage.replica.settle().await;
+    assert_eq!(stage.provider.refresh_count(), 3);
+    let mut waiting = 0;
+    for n in 0..8 {
+        waiting += usize::from(stage.due_at("crm", &format!("u{n}")).await == end);
+    }
+    assert_eq!(waiting, 5, "until their access tokens end");
+    stage.clock.advance(Duration::from_secs(200));
+    stage.work().await;
+    assert_eq!(stage.provider.refresh_count(), 8);
+    assert!(stage.provider.state().reused.is_empty());
+}
+
+#[tokio::test]
+async fn c38_background_work_asks_again_after_an_hour_when_no_canary_came_back() {
+    let stage = Stage::new(Some(3_600)).await;
+    stage.connector("default", "crm", ".plain", "as.example").await;
+    stage.connect_all("default", "crm", 0..8).await;
+    stage.clock.advance(2 * HOUR);
+    stage.engine().mark_restored().await.expect("noted");
+    stage.provider.trouble("as.example", Some(Trouble::Down));
+    stage.work().await;
+    let later = stage.clock.now().plus(HOUR);
+    let mut waiting = 0;
+    for n in 0..8 {
+        waiting += usize::from(stage.due_at("crm", &format!("u{n}")).await == later);
+    }
+    assert_eq!(waiting, 5);
+    stage.provider.trouble("as.example", None);
+    stage.live(2 * HOUR, MINUTE).await;
+    for n in 0..8 {
+        let row = stage.row("crm", &format!("u{n}")).await.expect("a connection");
+        assert!(!stage.engine().is_from_backup(&row), "u{n}");
+    }
 }
