@@ -79,6 +79,8 @@ codes! {
     ConnectorSecretsMissing = "connector_secrets_missing",
     /// There is no such API key.
     KeyNotFound = "key_not_found",
+    /// The master key is being exchanged, and that has to be finished first.
+    RotationUnderWay = "rotation_under_way",
     /// `public_base_url` is not set, so that no provider could send anybody back.
     PublicBaseUrlMissing = "public_base_url_missing",
     /// The host is not in `allowed_hosts`.

@@ -232,7 +232,7 @@ impl Engine {
             AuthKind::OauthAuthorizationCode | AuthKind::OauthClientCredentials => {
                 Held::Token(self.ready_token(connector, &key, &Need::Usable).await?)
             }
-            _ => Held::Fields(self.vault().open_secrets(&connector.row)?),
+            _ => Held::Fields(self.open_secrets(&connector.row).await?),
         };
         let mut session = Session {
             caller,

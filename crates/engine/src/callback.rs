@@ -180,7 +180,7 @@ impl Engine {
                 "this was started in another browser, so it cannot be finished here. Go back and connect again",
             ));
         }
-        let payload = self.open_payload(&flow)?;
+        let payload = self.open_payload(&flow).await?;
         page.expired_cookie = Some(cookie);
         page.connector = Some(flow.key.connector.clone());
         page.return_url = payload.return_url.as_deref().and_then(|u| Url::parse(u).ok());
@@ -222,7 +222,7 @@ impl Engine {
     ) -> Result<()> {
         let setup = connector.oauth()?;
         let code = callback.code.as_ref().ok_or_else(unknown_flow)?;
-        let client = self.client(connector)?;
+        let client = self.client(connector).await?;
         let verifier = taken.payload.verifier.clone().map(Secret::new);
         let endpoint = Url::parse(&taken.payload.token_url).map_err(Error::internal)?;
         let token_request = TokenRequest {

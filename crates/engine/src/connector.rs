@@ -263,9 +263,9 @@ impl Engine {
     }
 
     /// The OAuth client of a connector, with its secret.
-    pub(crate) fn client(&self, connector: &Connector) -> Result<Client> {
+    pub(crate) async fn client(&self, connector: &Connector) -> Result<Client> {
         let setup = connector.oauth()?;
-        let mut secrets = self.vault().open_secrets(&connector.row)?;
+        let mut secrets = self.open_secrets(&connector.row).await?;
         let secret = match secrets.remove("clientSecret") {
             Some(Value::String(text)) if !text.is_empty() => Some(text.into()),
             _ => None,

@@ -111,6 +111,8 @@ pub enum Reason {
     ConnectorChanged,
     /// The answer to a refresh was lost, and the provider no longer takes the refresh token.
     RefreshOutcomeUnknown,
+    /// The store was put back from a backup, and the refresh token in it is spent.
+    Restored,
 }
 
 impl Reason {
@@ -123,6 +125,7 @@ impl Reason {
             Self::TokenRevoked => "token_revoked",
             Self::ConnectorChanged => "connector_changed",
             Self::RefreshOutcomeUnknown => "refresh_outcome_unknown",
+            Self::Restored => "restored",
         }
     }
 
@@ -135,6 +138,7 @@ impl Reason {
             Self::TokenRevoked,
             Self::ConnectorChanged,
             Self::RefreshOutcomeUnknown,
+            Self::Restored,
         ]
         .into_iter()
         .find(|r| r.as_str() == word)
@@ -150,6 +154,9 @@ impl Reason {
             Self::ConnectorChanged => "the OAuth client or the URLs of the connector were changed; connect again",
             Self::RefreshOutcomeUnknown => {
                 "the provider's answer to a refresh was lost and the old refresh token is spent; connect again"
+            }
+            Self::Restored => {
+                "valetkey's store was put back from a backup, and the provider no longer takes the refresh token of then; connect again"
             }
         }
     }

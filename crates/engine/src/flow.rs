@@ -266,8 +266,11 @@ impl Engine {
         Ok(())
     }
 
-    pub(crate) fn open_payload(&self, flow: &FlowRow) -> Result<Payload> {
-        let plain = self.vault().open_flow(&flow.key, &flow.state_hash, &flow.sealed)?;
+    pub(crate) async fn open_payload(&self, flow: &FlowRow) -> Result<Payload> {
+        let plain = self
+            .vault_for(&flow.sealed)
+            .await?
+            .open_flow(&flow.key, &flow.state_hash, &flow.sealed)?;
         serde_json::from_slice(&plain).map_err(Error::internal)
     }
 

@@ -180,11 +180,11 @@ impl Engine {
                 seen = Some(self.mint_or_refuse(connector, key, reason, row.generation).await?);
                 continue;
             }
-            let Some(why) = self.why_renew(connector, &connection, need, now)? else {
-                if is_renewable(connector, row) && self.is_stale(row, now) {
+            let Some(why) = self.why_renew(connector, &connection, need, now).await? else {
+                if is_renewable(connector, row) && self.is_stale(row, now) && self.may_renew_ahead(connector, row) {
                     self.renew_in_background(connector, key, row.generation);
                 }
-                return self.open(&connection);
+                return self.open(&connection).await;
             };
             let renewed = match self.renew(connector, key, row.generation, why).await {
                 Ok(renewed) => renewed,
@@ -194,7 +194,7 @@ impl Engine {
                         && why == Why::Expired
                         && !must_renew(connector, row, self.clock.now(), None) =>
                 {
-                    return self.open(&connection);
+                    return self.open(&connection).await;
                 }
                 Err(error) => return Err(error),
             };
@@ -206,7 +206,7 @@ impl Engine {
                 // renewed long ago is looked at like any other.
                 let renewed_at = renewed.row.refreshed_at.unwrap_or(renewed.row.connected_at);
                 if renewed_at >= began && needs_person(connector, &renewed.row, now).is_none() {
-                    return self.open(&renewed);
+                    return self.open(&renewed).await;
                 }
             }
             seen = Some(renewed);
@@ -219,7 +219,7 @@ impl Engine {
     }
 
     /// Why the caller must wait for a new token, if it must and there can be one.
-    fn why_renew(
+    async fn why_renew(
         &self,
         connector: &Connector,
         connection: &Arc<CachedConnection>,
@@ -228,7 +228,7 @@ impl Engine {
     ) -> Result<Option<Why>> {
         let row = &connection.row;
         let lasting = match need {
-            Need::Instead(rejected) if self.open(connection)?.access_token.same_as(rejected.expose()) => {
+            Need::Instead(rejected) if self.open(connection).await?.access_token.same_as(rejected.expose()) => {
                 if is_renewable(connector, row) {
                     self.check_cool_down(row)?;
                     return Ok(Some(Why::Rejected));
@@ -308,8 +308,8 @@ impl Engine {
     }
 
     /// Opens the access token of a connection, for use.
-    pub(crate) fn open(&self, connection: &Arc<CachedConnection>) -> Result<Ready> {
-        let (token_type, access_token) = self.open_access(&connection.row)?;
+    pub(crate) async fn open(&self, connection: &Arc<CachedConnection>) -> Result<Ready> {
+        let (token_type, access_token) = self.open_access(&connection.row).await?;
         Ok(Ready {
             connection: Arc::clone(connection),
             token_type,
@@ -318,20 +318,17 @@ impl Engine {
     }
 
     /// Opens the access token of a row: its type, and the token.
-    pub(crate) fn open_access(&self, row: &ConnectionRow) -> Result<(String, Secret<String>)> {
+    pub(crate) async fn open_access(&self, row: &ConnectionRow) -> Result<(String, Secret<String>)> {
         let grant = row
             .grant
             .as_ref()
             .ok_or_else(|| Error::internal("the connection has no grant"))?;
-        let vault = self.vault();
-        let sealed = vault.open_token(
-            &row.key,
-            Token::Access,
-            row.generation,
-            &row.binding,
-            &grant.sealed_access,
-        )?;
-        let (token_type, token) = sealed
+        let sealed = &grant.sealed_access;
+        let opened =
+            self.vault_for(sealed)
+                .await?
+                .open_token(&row.key, Token::Access, row.generation, &row.binding, sealed)?;
+        let (token_type, token) = opened
             .expose()
             .split_once(' ')
             .ok_or_else(|| Error::internal("a sealed token has no type"))?;
@@ -339,7 +336,7 @@ impl Engine {
     }
 
     /// Seals what a token answer brought, for the generation that it will be.
-    pub(crate) fn seal_grant(
+    pub(crate) async fn seal_grant(
         &self,
         connector: &Connector,
         key: &ConnectionKey,
@@ -349,15 +346,15 @@ impl Engine {
     ) -> Result<GrantRow> {
         let Minted { tokens, sent_at, asked } = minted;
         let binding = &connector.row.binding;
-        let vault = self.vault();
         let text = zeroize::Zeroizing::new(format!("{} {}", tokens.token_type, tokens.access_token.expose()));
         let before = previous.and_then(|p| p.grant.as_ref());
         let refresh = match (&tokens.refresh_token, previous) {
             (Some(token), _) => Some(token.clone()),
             // A refresh that brings no new refresh token leaves the old one in force (RFC 6749 section 6).
-            (None, Some(row)) => self.open_refresh(row)?,
+            (None, Some(row)) => self.open_refresh(row).await?,
             (None, None) => None,
         };
+        let vault = self.vault();
         let rotated = tokens.refresh_token.is_some();
         let lifetime = tokens
             .expires_in
@@ -386,14 +383,13 @@ impl Engine {
     }
 
     /// Opens the refresh token of a connection, if it has one.
-    pub(crate) fn open_refresh(&self, row: &ConnectionRow) -> Result<Option<Secret<String>>> {
-        let sealed = row.grant.as_ref().and_then(|g| g.sealed_refresh.as_ref());
-        sealed
-            .map(|s| {
-                self.vault()
-                    .open_token(&row.key, Token::Refresh, row.generation, &row.binding, s)
-            })
-            .transpose()
+    pub(crate) async fn open_refresh(&self, row: &ConnectionRow) -> Result<Option<Secret<String>>> {
+        let Some(sealed) = row.grant.as_ref().and_then(|g| g.sealed_refresh.as_ref()) else {
+            return Ok(None);
+        };
+        let vault = self.vault_for(sealed).await?;
+        let opened = vault.open_token(&row.key, Token::Refresh, row.generation, &row.binding, sealed);
+        opened.map(Some)
     }
 
     /// Stores a grant that was just made, over whatever was there; over the grant of another account only if
@@ -422,7 +418,7 @@ impl Engine {
             if changed {
                 audit.details.insert("account_changed".to_owned(), true.into());
             }
-            let grant = self.seal_grant(connector, key, generation, minted, None)?;
+            let grant = self.seal_grant(connector, key, generation, minted, None).await?;
             let now = self.clock.now();
             let mut row = ConnectionRow {
                 key: key.clone(),

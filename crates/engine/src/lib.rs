@@ -24,7 +24,11 @@ mod key;
 mod metrics;
 mod outage;
 mod refresh;
+mod reseal;
+mod restored;
 mod revoke;
+mod rotation;
+mod sealing;
 mod settings;
 mod status;
 mod sweep;
@@ -40,7 +44,6 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId, Timestamp};
-use valetkey_seal::KeyRing;
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
 use valetkey_store::rows::Digest;
@@ -54,9 +57,13 @@ pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
+pub use reseal::{Pass, ResealState, Resealing, Tally};
+pub use restored::{HighWater, Restored};
+pub use rotation::Exchange;
+pub use sealing::{DataKeyView, MasterKeyView, REREAD_KEYS_EVERY, SealingView};
 pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, EndNotice, EndReason, UserAuthStatus};
-pub use vault::{OpenVaultError, open_vault};
+pub use vault::{OpenVault, OpenVaultError, open_vault};
 
 use journal::Journal;
 use wire::Wire;
@@ -77,7 +84,7 @@ pub struct Parts {
     /// Randomness.
     pub rng: Arc<dyn Rng>,
     /// What opens sealed records.
-    pub ring: KeyRing,
+    pub vault: OpenVault,
     /// The connector types.
     pub catalogue: Catalogue,
     /// Who owns the tasks that the engine starts.
@@ -93,7 +100,7 @@ pub struct Engine {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
-    ring: KeyRing,
+    sealing: sealing::Sealing,
     catalogue: Catalogue,
     tasks: TaskTracker,
     metrics: Metrics,
@@ -111,6 +118,7 @@ pub struct Engine {
     hosts: refresh::Hosts,
     unwritten: refresh::Unwritten,
     rejections: Cache<ConnectionKey, grant::Rejection>,
+    canaries: restored::Canaries,
     outage: outage::Outage,
     stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
@@ -126,7 +134,7 @@ impl Engine {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Arc<Self> {
         let holder = parts.rng.uuid();
-        let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
+        let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
         let crowds = crowd::Crowds::new(&parts.settings.calls);
         let slots = background::Slots::new(
@@ -141,7 +149,7 @@ impl Engine {
             journal: parts.journal,
             clock: parts.clock,
             rng: parts.rng,
-            ring: parts.ring,
+            sealing: sealing::Sealing::new(parts.vault),
             catalogue: parts.catalogue,
             tasks: parts.tasks,
             metrics: Metrics::default(),
@@ -158,6 +166,7 @@ impl Engine {
             hosts,
             unwritten: refresh::Unwritten::default(),
             rejections: Cache::new(10_000),
+            canaries: restored::Canaries::default(),
             outage: outage::Outage::default(),
             stopping: CancellationToken::new(),
             uses: Mutex::default(),
@@ -191,13 +200,6 @@ impl Engine {
     /// Says that a stop is near: a token pair that is safe in the rescue journal is left there for the next start.
     pub fn prepare_stop(&self) {
         self.stopping.cancel();
-    }
-
-    fn vault(&self) -> vault::Vault<'_> {
-        vault::Vault {
-            ring: &self.ring,
-            rng: &*self.rng,
-        }
     }
 
     /// Whether something read at `read_at` (monotonic) may still be used without asking the store.

@@ -30,16 +30,25 @@ pub struct Metrics {
     doubts: Family<[(&'static str, &'static str); 1], Counter>,
     states: Family<[(&'static str, &'static str); 1], Counter>,
     ignored_fields: Family<[(&'static str, &'static str); 1], Counter>,
+    data_keys: Gauge,
+    master_keys: Gauge,
+    key_age: Gauge,
+    reseals: ByOutcome,
+    reseal_pending: Gauge,
 }
 
 impl Metrics {
     /// Makes the counters visible.
     pub fn register(&self, registry: &mut Registry) {
-        self.register_refresh(registry);
         registry.register(
             "valetkey_flow",
             "Authorization code flows, by outcome",
             self.flows.clone(),
+        );
+        registry.register(
+            "valetkey_refresh",
+            "Token requests of refreshes, by outcome",
+            self.refreshes.clone(),
         );
         registry.register(
             "valetkey_execution",
@@ -57,6 +66,17 @@ impl Metrics {
             self.cache.clone(),
         );
         registry.register(
+            "valetkey_provider_field_invalid",
+            "Fields of token answers that were ignored because they were invalid, by field",
+            self.ignored_fields.clone(),
+        );
+        self.register_background(registry);
+        self.register_pairs(registry);
+        self.register_sealing(registry);
+    }
+
+    fn register_background(&self, registry: &mut Registry) {
+        registry.register(
             "valetkey_background",
             "Connections that background work attended to, by outcome",
             self.background.clone(),
@@ -72,19 +92,9 @@ impl Metrics {
             Unit::Seconds,
             self.overdue.clone(),
         );
-        registry.register(
-            "valetkey_provider_field_invalid",
-            "Fields of token answers that were ignored because they were invalid, by field",
-            self.ignored_fields.clone(),
-        );
     }
 
-    fn register_refresh(&self, registry: &mut Registry) {
-        registry.register(
-            "valetkey_refresh",
-            "Token requests of refreshes, by outcome",
-            self.refreshes.clone(),
-        );
+    fn register_pairs(&self, registry: &mut Registry) {
         registry.register(
             "valetkey_pair_write",
             "Writes of new token pairs, by outcome",
@@ -120,6 +130,48 @@ impl Metrics {
             "Changes of the state of connections by refreshes, by the new state or its reason",
             self.states.clone(),
         );
+    }
+
+    fn register_sealing(&self, registry: &mut Registry) {
+        registry.register(
+            "valetkey_sealing_data_keys",
+            "Data keys of the installation",
+            self.data_keys.clone(),
+        );
+        registry.register(
+            "valetkey_sealing_master_keys",
+            "Master keys that open the store: more than one while the master key is exchanged",
+            self.master_keys.clone(),
+        );
+        registry.register(
+            "valetkey_sealing_data_key_age_seconds",
+            "Age of the data key that seals",
+            self.key_age.clone(),
+        );
+        registry.register(
+            "valetkey_reseal",
+            "Rows that were looked at in order to seal them again, by outcome",
+            self.reseals.clone(),
+        );
+        registry.register(
+            "valetkey_reseal_pending",
+            "1 while something may be sealed under an older data key",
+            self.reseal_pending.clone(),
+        );
+    }
+
+    pub(crate) fn keys(&self, data_keys: u32, master_keys: usize, age: Duration) {
+        self.data_keys.set(data_keys.into());
+        self.master_keys.set(i64::try_from(master_keys).unwrap_or(i64::MAX));
+        self.key_age.set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn reseal(&self, outcome: &'static str) {
+        self.reseals.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn reseal_pending(&self, pending: bool) {
+        self.reseal_pending.set(pending.into());
     }
 
     pub(crate) fn flow(&self, outcome: &'static str) {

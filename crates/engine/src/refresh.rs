@@ -16,6 +16,7 @@
 //! | … whose write was not acknowledged | success | the row is recognised by our own sealed bytes |
 //! | `invalid_grant`, or the spec's own terminal code | failure | state `reauthorize`; no further request until a person connects |
 //! | … from a provider that refuses many at once | doubt (`doubt`) | the grant stays and an alarm is raised; those ended just before are taken back |
+//! | … of a refresh token out of a backup (`restored`) | failure | state `reauthorize(restored)`; says nothing about the provider, so that no doubt begins |
 //! | the client is rejected, or the request is configured wrongly | no failure of the grant | the grant stays; a pause |
 //! | 503, 429, a refusal for now | no failure of the grant | the grant stays; a pause, `Retry-After` honoured |
 //! | not sent | nothing happened | the grant stays; a pause |

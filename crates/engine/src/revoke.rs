@@ -94,7 +94,7 @@ impl Engine {
         audit: AuditRow,
     ) -> Result<(Committed, Ended)> {
         let until = self.clock.now().plus(TOMBSTONE_LIFE);
-        let job = self.job_for_row(connector, row);
+        let job = self.job_for_row(connector, row).await;
         let written = job.as_ref().ok().cloned();
         let committed = self
             .store
@@ -169,7 +169,7 @@ impl Engine {
 
     /// Revokes the grant of a row that is no connection any more.
     pub(crate) async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
-        let job = self.job_for_row(connector, row);
+        let job = self.job_for_row(connector, row).await;
         self.order_and_settle(&row.key, job).await;
     }
 
@@ -180,7 +180,7 @@ impl Engine {
             refresh_token: tokens.refresh_token.clone(),
             account_id: tokens.account_id.clone(),
         };
-        let job = self.job_for(connector, key, &doomed);
+        let job = self.job_for(connector, key, &doomed).await;
         self.order_and_settle(key, job).await;
     }
 

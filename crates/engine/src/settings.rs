@@ -72,6 +72,8 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How many bytes an API may answer to an action.
     pub max_response_content_length: usize,
+    /// How old a data key may be that seals; an older one is replaced.
+    pub max_key_age: Duration,
     /// How many calls run at the same time.
     pub calls: CallLimits,
     /// How many connections are remembered (sealed) in memory.
@@ -103,6 +105,7 @@ impl Default for Settings {
             token_concurrency: 64,
             response_timeout: Duration::from_secs(60),
             max_response_content_length: 1024 * 1024,
+            max_key_age: Duration::from_secs(365 * 24 * 60 * 60),
             calls: CallLimits::default(),
             cached_connections: 10_000,
             cache_max_age: None,

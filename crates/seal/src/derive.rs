@@ -10,6 +10,8 @@ pub(crate) const RECORD: &[u8] = b"valetkey/seal/1/record";
 pub(crate) const WRAP: &[u8] = b"valetkey/seal/1/wrap";
 /// The label of the keys that make salts.
 pub(crate) const SALT: &[u8] = b"valetkey/seal/1/salt";
+/// The label of the public names of master keys.
+pub(crate) const NAME: &[u8] = b"valetkey/seal/1/id";
 /// The label of keys for others ends with their own label. The only one of variable length, and no other starts so.
 pub(crate) const OTHER: &[u8] = b"valetkey/seal/1/derive/";
 
@@ -44,13 +46,13 @@ mod tests {
     fn c24_no_two_labels_give_equal_bytes() {
         let key = [7; 32];
         let salt = [9; 32];
-        let mut seen: Vec<[u8; 32]> = [RECORD, WRAP, SALT, OTHER]
+        let mut seen: Vec<[u8; 32]> = [RECORD, WRAP, SALT, NAME, OTHER]
             .map(|label| *derive(&key, &salt, &[label]))
             .to_vec();
         seen.push(key);
         seen.sort_unstable();
         seen.dedup();
-        assert_eq!(seen.len(), 5);
+        assert_eq!(seen.len(), 6);
     }
 
     #[test]

@@ -11,13 +11,13 @@ pub enum SealError {
     /// all of them, so that whoever tampers learns nothing.
     #[error("a sealed value does not open")]
     Integrity,
-    /// The wrapped data key was not wrapped by this master key.
+    /// A data key was not wrapped by this master key.
     #[error("the master key does not open this store")]
     WrongMasterKey,
     /// The text or the bytes are not fit to be a master key. Says the rule, never the key.
     #[error("the master key {0}")]
     WeakKey(&'static str),
-    /// A key ring without a key, or with keys that are not in ascending order.
+    /// A key ring without a key, with a key twice, or with no number left for another one.
     #[error("the key ring has no usable key")]
     NoKey,
     /// The value is longer than [`MAX_PLAINTEXT`](crate::format::MAX_PLAINTEXT).

@@ -3,10 +3,10 @@
 use std::fmt;
 
 use valetkey_core::Rng;
-use valetkey_core::encode::from_base64url;
+use valetkey_core::encode::{from_base64url, hex};
 use zeroize::Zeroizing;
 
-use crate::derive::WRAP;
+use crate::derive::{FIXED_SALT, NAME, WRAP, derive};
 use crate::envelope::{Envelope, Shut};
 use crate::format::{COMMITMENT, FORMAT, SALT, TAG};
 use crate::{KeySource, SealError};
@@ -15,8 +15,11 @@ const LENGTH: usize = 32;
 const WRAPPED: usize = 1 + SALT + COMMITMENT + LENGTH + TAG;
 const WRONG_LENGTH: SealError = SealError::WeakKey("must be 32 bytes, written in base64 or as 64 hexadecimal digits");
 
-/// A master key in memory. It only ever feeds the derivation of wrapping keys.
-pub struct MasterKey(Envelope);
+/// A master key in memory. It only ever feeds the derivation of wrapping keys, and of its public name.
+pub struct MasterKey {
+    envelope: Envelope,
+    id: String,
+}
 
 impl MasterKey {
     /// Takes 32 bytes from a random generator. Bytes that surely are not from one are refused.
@@ -27,7 +30,12 @@ impl MasterKey {
         }
         key.copy_from_slice(bytes);
         check(&key)?;
-        Ok(Self(Envelope::new(key, WRAP)))
+        // 64 bits: enough that two master keys of one installation differ, and with a key of 256 bits nothing to guess from.
+        let id = hex(&*derive::<8>(&key, FIXED_SALT, &[NAME]));
+        Ok(Self {
+            envelope: Envelope::new(key, WRAP),
+            id,
+        })
     }
 
     /// Reads base64 (standard or URL-safe, padded or not) or 64 hexadecimal digits; white space around it is ignored.
@@ -91,15 +99,19 @@ fn from_any_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 impl KeySource for MasterKey {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
     fn wrap(&self, key: &[u8; 32], context: &[u8], rng: &dyn Rng) -> Result<Vec<u8>, SealError> {
-        self.0.seal(&[FORMAT], context, &[key], rng)
+        self.envelope.seal(&[FORMAT], context, &[key], rng)
     }
 
     fn unwrap(&self, wrapped: &[u8], context: &[u8]) -> Result<Zeroizing<[u8; 32]>, SealError> {
         if wrapped.len() != WRAPPED || wrapped[0] != FORMAT {
             return Err(SealError::Integrity);
         }
-        let body = self.0.open(1, context, wrapped).map_err(|shut| match shut {
+        let body = self.envelope.open(1, context, wrapped).map_err(|shut| match shut {
             Shut::Key => SealError::WrongMasterKey,
             Shut::Content => SealError::Integrity,
         })?;
@@ -111,6 +123,6 @@ impl KeySource for MasterKey {
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("MasterKey([redacted])")
+        write!(f, "MasterKey({}, [redacted])", self.id)
     }
 }

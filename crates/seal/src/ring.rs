@@ -1,5 +1,6 @@
 //! The data keys of an installation.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use valetkey_core::Rng;
@@ -16,13 +17,17 @@ use crate::{Context, KeySource, SealError};
 pub struct WrappedKey {
     /// Its number, as the records name it. Counts up from 1.
     pub id: u32,
+    /// The name ([`KeySource::id`]) of the master key that wrapped it. Empty if it was stored before names were: then only
+    /// trying tells.
+    pub master: String,
     /// What [`KeySource::wrap`] made of it.
     pub bytes: Vec<u8>,
 }
 
 /// The data keys, open. The last one seals; the others only open what they sealed once.
 ///
-/// A ring does not change. To rotate: store [`KeyRing::next_key`], then open the ring again with it.
+/// A ring does not change. To rotate: store [`KeyRing::next_key`], then open the ring again with it. Others that use the
+/// same store learn of it when a record names a key that they do not hold ([`KeyRing::holds_key_of`]).
 pub struct KeyRing {
     deployment: String,
     /// Ascending by number, and never empty.
@@ -37,16 +42,14 @@ struct DataKey {
 impl KeyRing {
     /// Makes the first data key of a new installation. The wrapped key must be stored before the ring is used.
     pub fn create(source: &dyn KeySource, deployment: &str, rng: &dyn Rng) -> Result<(Self, WrappedKey), SealError> {
-        let wrapped = new_key(1, source, deployment, rng)?;
+        let wrapped = wrap(1, &new_key(rng), source, deployment, rng)?;
         Ok((Self::open(source, deployment, std::slice::from_ref(&wrapped))?, wrapped))
     }
 
-    /// Opens the stored data keys, oldest first. All of them must open: [`SealError::WrongMasterKey`] if the master key
-    /// is another one, [`SealError::Integrity`] if a key was changed or belongs to another deployment.
+    /// Opens the stored data keys, in any order. While the master key is exchanged each is there once for every master key;
+    /// those of this one are taken, and every data key must be among them: [`SealError::WrongMasterKey`] if the master key is
+    /// another one, [`SealError::Integrity`] if a key was changed or belongs to another deployment.
     pub fn open(source: &dyn KeySource, deployment: &str, wrapped: &[WrappedKey]) -> Result<Self, SealError> {
-        if wrapped.is_empty() || !wrapped.is_sorted_by(|a, b| a.id < b.id) {
-            return Err(SealError::NoKey);
-        }
         let open = |w: &WrappedKey| {
             let key = source.unwrap(&w.bytes, &wrap_context(deployment, w.id))?;
             Ok(DataKey {
@@ -54,7 +57,10 @@ impl KeyRing {
                 envelope: Envelope::new(key, RECORD),
             })
         };
-        let keys = wrapped.iter().map(open).collect::<Result<_, SealError>>()?;
+        let keys = own_wrappings(source.id(), wrapped)?
+            .into_values()
+            .map(open)
+            .collect::<Result<_, SealError>>()?;
         Ok(Self {
             deployment: deployment.to_owned(),
             keys,
@@ -95,6 +101,11 @@ impl KeyRing {
         derive(self.keys[0].envelope.key(), FIXED_SALT, &[OTHER, label.as_bytes()])
     }
 
+    /// The number of the key that seals now.
+    pub fn current(&self) -> u32 {
+        self.last().id
+    }
+
     /// Whether the record was sealed under the key that seals now. If not, rotation has to seal it again.
     pub fn is_current(&self, sealed: &[u8]) -> bool {
         format::key_of(sealed) == Some(self.last().id)
@@ -106,14 +117,19 @@ impl KeyRing {
         format::key_of(sealed).is_some_and(|id| self.keys.iter().any(|key| key.id == id))
     }
 
-    /// Makes the data key that is to seal from now on. It has to be stored before it seals anything, which is why this
-    /// ring does not take it in.
-    pub fn next_key(&self, source: &dyn KeySource, rng: &dyn Rng) -> Result<WrappedKey, SealError> {
+    /// Makes the data key that is to seal from now on, once for every master key that has to open it. It has to be stored
+    /// before it seals anything, which is why this ring does not take it in.
+    pub fn next_key(&self, sources: &[&dyn KeySource], rng: &dyn Rng) -> Result<Vec<WrappedKey>, SealError> {
         let id = self.last().id.checked_add(1).ok_or(SealError::NoKey)?;
-        new_key(id, source, &self.deployment, rng)
+        let key = new_key(rng);
+        sources
+            .iter()
+            .map(|source| wrap(id, &key, *source, &self.deployment, rng))
+            .collect()
     }
 
-    /// Wraps all data keys again, for another master key. The records stay as they are.
+    /// Wraps all data keys again, for another master key. The records stay as they are. Store the result beside the old
+    /// wrappings, and take those away when nobody uses the old master key any more.
     pub fn rewrap(&self, source: &dyn KeySource, rng: &dyn Rng) -> Result<Vec<WrappedKey>, SealError> {
         self.keys
             .iter()
@@ -126,10 +142,31 @@ impl KeyRing {
     }
 }
 
-fn new_key(id: u32, source: &dyn KeySource, deployment: &str, rng: &dyn Rng) -> Result<WrappedKey, SealError> {
+/// The wrapping of each data key that the master key of this name opens: the one that has its name, or else one that has
+/// none.
+fn own_wrappings<'a>(master: &str, wrapped: &'a [WrappedKey]) -> Result<BTreeMap<u32, &'a WrappedKey>, SealError> {
+    let mut own = BTreeMap::new();
+    for key in wrapped.iter().filter(|key| key.master == master) {
+        if own.insert(key.id, key).is_some() {
+            return Err(SealError::NoKey);
+        }
+    }
+    for key in wrapped.iter().filter(|key| key.master.is_empty()) {
+        own.entry(key.id).or_insert(key);
+    }
+    if wrapped.is_empty() {
+        return Err(SealError::NoKey);
+    }
+    if wrapped.iter().any(|key| !own.contains_key(&key.id)) {
+        return Err(SealError::WrongMasterKey);
+    }
+    Ok(own)
+}
+
+fn new_key(rng: &dyn Rng) -> Zeroizing<[u8; 32]> {
     let mut key = Zeroizing::new([0; 32]);
     rng.fill(&mut *key);
-    wrap(id, &key, source, deployment, rng)
+    key
 }
 
 fn wrap(
@@ -141,6 +178,7 @@ fn wrap(
 ) -> Result<WrappedKey, SealError> {
     Ok(WrappedKey {
         id,
+        master: source.id().to_owned(),
         bytes: source.wrap(key, &wrap_context(deployment, id), rng)?,
     })
 }

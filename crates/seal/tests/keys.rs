@@ -30,7 +30,8 @@ fn master(seed: u64) -> MasterKey {
 fn rotated(master: &MasterKey) -> (KeyRing, KeyRing, Vec<WrappedKey>) {
     let rng = FakeRng::seeded(10);
     let (before, first) = KeyRing::create(master, "d", &rng).expect("a ring");
-    let keys = vec![first, before.next_key(master, &rng).expect("a key")];
+    let mut keys = vec![first];
+    keys.extend(before.next_key(&[master], &rng).expect("a key"));
     let after = KeyRing::open(master, "d", &keys).expect("opens");
     (before, after, keys)
 }
@@ -79,6 +80,64 @@ fn the_master_key_can_be_exchanged_without_touching_a_record() {
     ));
 }
 
+fn named(keys: &[WrappedKey], master: &str) -> Vec<WrappedKey> {
+    let named = |key: &WrappedKey| WrappedKey {
+        master: master.to_owned(),
+        ..key.clone()
+    };
+    keys.iter().map(named).collect()
+}
+
+#[test]
+fn c15_while_the_master_key_is_exchanged_the_ring_opens_with_either() {
+    let (old, new, rng) = (master(1), master(5), FakeRng::seeded(2));
+    let (_, ring, before) = rotated(&old);
+    let mut keys = [before.clone(), ring.rewrap(&new, &rng).expect("wrapped")].concat();
+    keys.extend(ring.next_key(&[&old, &new], &rng).expect("a key"));
+    keys.reverse(); // the order tells nothing
+    let [one, two] = [&old, &new].map(|master| KeyRing::open(master, "d", &keys).expect("opens"));
+    assert_eq!((one.current(), two.current()), (3, 3));
+    let sealed = one.seal(&PLACE, b"token", &rng).expect("sealed");
+    assert_eq!(two.open_record(&PLACE, &sealed).expect("opens").as_slice(), b"token");
+
+    // Keys of before have no name; they may stay so beside those that have one.
+    let of_new: Vec<_> = keys.iter().filter(|key| key.master == new.id()).cloned().collect();
+    let lacking = [named(&before, ""), of_new].concat();
+    assert!(
+        KeyRing::open(&old, "d", &lacking).is_err(),
+        "key 3 is there for the other one only"
+    );
+    let unnamed = [named(&before, ""), keys].concat();
+    KeyRing::open(&old, "d", &unnamed).expect("its own name comes first");
+    KeyRing::open(&new, "d", &unnamed).expect("its own name comes first");
+    KeyRing::open(&old, "d", &named(&before, "")).expect("trying tells");
+}
+
+#[test]
+fn a_ring_that_lacks_one_of_its_keys_for_this_master_key_does_not_open() {
+    let (old, new) = (master(1), master(5));
+    let (_, ring, before) = rotated(&old);
+    let rewrapped = ring.rewrap(&new, &FakeRng::seeded(2)).expect("wrapped");
+    for keys in [
+        rewrapped.clone(),
+        [rewrapped.clone(), vec![before[0].clone()]].concat(),
+        named(&rewrapped, ""),
+        named(&rewrapped, old.id()),
+    ] {
+        let opened = KeyRing::open(&old, "d", &keys);
+        assert!(matches!(opened, Err(SealError::WrongMasterKey)), "{opened:?}");
+    }
+}
+
+#[test]
+fn a_master_key_is_named_after_nothing_but_itself() {
+    let again = MasterKey::parse(&hex(&random(1))).expect("a key");
+    assert_eq!(master(1).id(), again.id());
+    assert_ne!(master(1).id(), master(2).id());
+    assert!(master(1).id().len() == 16 && master(1).id().bytes().all(|b| b.is_ascii_hexdigit()));
+    assert!(!hex(&random(1)).contains(master(1).id()));
+}
+
 #[test]
 fn c18_another_master_key_does_not_open_the_ring() {
     let (_, _, keys) = rotated(&master(1));
@@ -88,7 +147,7 @@ fn c18_another_master_key_does_not_open_the_ring() {
 }
 
 #[test]
-fn wrapped_keys_cannot_be_moved_changed_or_left_out_of_order() {
+fn wrapped_keys_cannot_be_moved_changed_or_given_twice() {
     let key = master(1);
     let (_, _, keys) = rotated(&key);
     let open = |deployment: &str, keys: &[WrappedKey]| KeyRing::open(&key, deployment, keys).map(|_| ());
@@ -102,13 +161,12 @@ fn wrapped_keys_cannot_be_moved_changed_or_left_out_of_order() {
         open("d", &[numbered(1, two), numbered(2, one)]),
         Err(SealError::Integrity)
     ));
-    assert!(matches!(open("d", &[two.clone(), one.clone()]), Err(SealError::NoKey)));
     assert!(matches!(open("d", &[one.clone(), one.clone()]), Err(SealError::NoKey)));
     assert!(matches!(open("d", &[]), Err(SealError::NoKey)));
     for length in 0..one.bytes.len() {
         let cut = WrappedKey {
-            id: 1,
             bytes: one.bytes[..length].to_vec(),
+            ..one.clone()
         };
         assert!(matches!(open("d", &[cut]), Err(SealError::Integrity)));
     }
@@ -192,7 +250,7 @@ fn c24_keys_for_other_uses_differ_from_each_other_and_from_all_keys_above_them()
 fn c29_debug_shows_no_key_and_no_plaintext() {
     let key = master(1);
     let (ring, wrapped) = KeyRing::create(&key, "d", &FakeRng::seeded(10)).expect("a ring");
-    assert_eq!(format!("{key:?}"), "MasterKey([redacted])");
+    assert_eq!(format!("{key:?}"), format!("MasterKey({}, [redacted])", key.id()));
     assert_eq!(format!("{ring:?}"), r#"KeyRing { deployment: "d", keys: [1] }"#);
     // A wrapped key is stored in clear view; a context says where, never what.
     let shown = format!(

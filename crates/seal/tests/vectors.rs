@@ -54,14 +54,19 @@ impl Rng for Script {
     }
 }
 
+fn wrapped(key: &Value, master: &str) -> WrappedKey {
+    WrappedKey {
+        id: number(key, "id"),
+        master: master.to_owned(),
+        bytes: bytes(key, "wrapped"),
+    }
+}
+
 fn ring(vectors: &Value, upto: u32) -> KeyRing {
     let master = MasterKey::parse(text(vectors, "master_key")).expect("a key");
     let keys: Vec<WrappedKey> = list(vectors, "data_keys")
         .iter()
-        .map(|key| WrappedKey {
-            id: number(key, "id"),
-            bytes: bytes(key, "wrapped"),
-        })
+        .map(|key| wrapped(key, ""))
         .filter(|key| key.id <= upto)
         .collect();
     KeyRing::open(&master, text(vectors, "deployment"), &keys).expect("opens")
@@ -81,13 +86,10 @@ fn data_keys_are_made_and_wrapped_as_in_the_vectors() {
         bytes(second, "key"),
         bytes(second, "random"),
     ]);
-    let (ring, wrapped) = KeyRing::create(&master, text(&vectors, "deployment"), &script).expect("a ring");
-    assert_eq!(
-        (wrapped.id, hex(&wrapped.bytes)),
-        (1, text(first, "wrapped").to_owned())
-    );
-    let next = ring.next_key(&master, &script).expect("a key");
-    assert_eq!((next.id, hex(&next.bytes)), (2, text(second, "wrapped").to_owned()));
+    let (ring, made) = KeyRing::create(&master, text(&vectors, "deployment"), &script).expect("a ring");
+    assert_eq!(made, wrapped(first, text(&vectors, "master_id")));
+    let next = ring.next_key(&[&master], &script).expect("a key");
+    assert_eq!(next, [wrapped(second, text(&vectors, "master_id"))]);
 
     let context = [
         &36_u64.to_be_bytes(),
@@ -96,7 +98,7 @@ fn data_keys_are_made_and_wrapped_as_in_the_vectors() {
     ]
     .concat();
     assert_eq!(
-        master.unwrap(&wrapped.bytes, &context).expect("opens").to_vec(),
+        master.unwrap(&made.bytes, &context).expect("opens").to_vec(),
         bytes(first, "key")
     );
 }
@@ -137,4 +139,22 @@ fn derived_keys_are_those_of_the_vectors_and_stay_over_rotation() {
             );
         }
     }
+}
+
+#[test]
+fn master_keys_are_named_and_exchanged_as_in_the_vectors() {
+    let vectors = vectors();
+    let other = &vectors["other_master"];
+    let master = MasterKey::parse(text(&vectors, "master_key")).expect("a key");
+    let next = MasterKey::parse(text(other, "key")).expect("a key");
+    assert_eq!(
+        (master.id(), next.id()),
+        (text(&vectors, "master_id"), text(other, "id"))
+    );
+
+    let keys = list(other, "data_keys");
+    let script = Script::new(&keys.iter().map(|key| bytes(key, "random")).collect::<Vec<_>>());
+    let rewrapped = ring(&vectors, 2).rewrap(&next, &script).expect("wrapped");
+    let expected: Vec<_> = keys.iter().map(|key| wrapped(key, next.id())).collect();
+    assert_eq!(rewrapped, expected);
 }

@@ -38,6 +38,10 @@ pub trait Vault: Send + Sync {
     /// Replaces the wrapped data keys, if they are still exactly `before`. `false` if they are not, and nothing was written.
     async fn replace_keys(&self, before: &[SealingKeyRow], after: Vec<SealingKeyRow>, audit: AuditRow) -> Result<bool>;
 
+    /// Notes that the store was put back from a backup: of what was written before `at`, a provider may know more than the
+    /// store does. The time is only ever raised. `false` if a later one is there or no vault, and nothing was written.
+    async fn mark_restored(&self, at: Timestamp, audit: AuditRow) -> Result<bool>;
+
     /// Proves that the store can be written: a durable write of its own.
     async fn probe(&self) -> Result<()>;
 

@@ -468,4 +468,6 @@ pub struct VaultRow {
     pub deployment: String,
     /// Its data keys, oldest first, those with the same number by `master`. The one with the highest number seals.
     pub keys: Vec<SealingKeyRow>,
+    /// When it was last put back from a backup, if ever.
+    pub restored_at: Option<Timestamp>,
 }

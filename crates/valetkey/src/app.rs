@@ -12,15 +12,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::{Clock, Secret};
-use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
-use valetkey_seal::{MasterKey, SealError};
+use valetkey_engine::{Engine, OpenVaultError, Parts, Restored, Settings, open_vault};
 use valetkey_spec::Catalogue;
-use valetkey_store::Vault;
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
 use crate::journal::FileJournal;
+use crate::master::{NewMaster, master_key};
 use crate::system::{SystemClock, SystemRng};
+use crate::water::{self, Water};
 use crate::wire::{HyperWire, WireSettings};
 use crate::work::ClockMetrics;
 use crate::workers::Workers;
@@ -56,6 +56,8 @@ pub(crate) struct App {
     place: Place,
     clock: Arc<SystemClock>,
     clock_metrics: ClockMetrics,
+    water: Water,
+    reseal_rate: u32,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -67,6 +69,10 @@ pub(crate) struct Core {
     pub(crate) place: Place,
     pub(crate) clock: Arc<SystemClock>,
     pub(crate) tasks: TaskTracker,
+    /// What was last seen of the store.
+    pub(crate) water: Water,
+    /// That it was put back from a backup since, if it was.
+    pub(crate) restored: Option<Restored>,
 }
 
 /// Opens the store and builds the engine.
@@ -82,13 +88,14 @@ async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Res
     if let Some(time) = store.time().await? {
         clock.anchor(time, asked_at);
     }
-    let master = master_key(config, &place, &*store, &rng).await?;
-    let ring = open_vault(&*store, &master, &*clock, &*rng)
+    let master = Arc::new(master_key(config, &place, &*rng).await?);
+    let vault = open_vault(&*store, master, &*clock, &*rng)
         .await
         .map_err(|error| match error {
-            OpenVaultError::Seal(SealError::WrongMasterKey) => Refusal::Configuration(format!(
-                "the master key does not open {place}: it is not the one that this was made with. \
-                 Put the right one back ({}); nothing was changed",
+            OpenVaultError::WrongMasterKey { given, wanted } => Refusal::Configuration(format!(
+                "the master key {given} does not open {place}: its data keys are wrapped for {}. \
+                 Put that one back ({}); nothing was changed",
+                wanted.join(" and "),
                 config.master_key_file.display()
             ))
             .into(),
@@ -115,15 +122,19 @@ async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Res
         journal: Arc::new(journal),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
         rng,
-        ring,
+        vault,
         catalogue,
         tasks: tasks.clone(),
     });
+    let mut water = Water::open(&config.data_dir);
+    let restored = water.check(&engine).await?;
     Ok(Core {
         engine,
         place,
         clock,
         tasks,
+        water,
+        restored,
     })
 }
 
@@ -146,31 +157,12 @@ fn engine_settings(config: &Config) -> Settings {
         unused_after: config.unused_after,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
+        max_key_age: config.max_key_age,
         calls: config.calls,
         // Another process may have changed what this one remembers of a shared store.
         cache_max_age: config.database.is_some().then_some(Duration::from_secs(1)),
         ..Settings::default()
     }
-}
-
-/// The master key: given, read from its file, or made for a new store. It is never made for one that exists.
-async fn master_key(config: &Config, place: &Place, vault: &dyn Vault, rng: &SystemRng) -> Result<MasterKey> {
-    let refuse = |what: &str, error: &dyn std::fmt::Display| Refusal::Configuration(format!("{what}: {error}"));
-    if let Some(text) = &config.master_key {
-        return Ok(MasterKey::parse(text.expose()).map_err(|e| refuse("master_key", &e))?);
-    }
-    let file = &config.master_key_file;
-    let key = format!("master_key_file {}", file.display());
-    if file.exists() {
-        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&key, &e))?);
-    }
-    if vault.vault().await?.is_some() {
-        return Err(Refusal::Configuration(format!(
-            "{key} does not exist, but {place} was made with one. Put the file back, or set master_key; nothing was changed"
-        ))
-        .into());
-    }
-    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&key, &e))?)
 }
 
 /// Builds everything and binds the listener.
@@ -181,7 +173,12 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         place,
         clock,
         tasks,
+        water,
+        restored,
     } = build_core_on(place, config, SystemClock::new()).await?;
+    if let Some(restored) = &restored {
+        tracing::warn!("{}", water::describe(restored));
+    }
     // Before anybody is served: what is in the journal is newer than what is in the store.
     engine
         .replay_journal()
@@ -200,11 +197,13 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     let clock_metrics = ClockMetrics::default();
     clock_metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
+    let new_master = NewMaster::of(config);
     let state = AppState::new(
         Arc::clone(&engine),
         registry,
         stopping.clone(),
         public_base_url,
+        new_master,
         place.kind(),
     );
     let front = Front::new(
@@ -225,6 +224,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         place,
         clock,
         clock_metrics,
+        water,
+        reseal_rate: config.reseal_rate,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -251,6 +252,8 @@ impl App {
             &self.tasks,
             &self.stopping,
         );
+        crate::work::keep_keys(&self.engine, self.reseal_rate, &self.tasks, &self.stopping);
+        let water = crate::work::keep_water(&self.engine, self.water, &self.tasks, &self.stopping);
         let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
@@ -267,6 +270,7 @@ impl App {
         self.tasks.wait().await;
         drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
+        water.await?.keep(&self.engine).await?;
         self.place.close();
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod sealing;
+
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -10,9 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use valetkey_store::postgres::PostgresStore;
 
-use crate::app::{self, Refusal};
+use crate::app::{self, Core, Refusal};
 use crate::config::{Config, Values};
-use crate::{demo, telemetry};
+use crate::{demo, telemetry, water};
 
 /// Connectors for applications, workflows and AI agents: an account is connected once, its grant is kept alive.
 #[derive(Debug, Parser)]
@@ -28,11 +30,14 @@ enum Command {
     Serve(Settings),
     /// Run everything offline for a look: the server, a sandbox provider, and a page to click through.
     Demo(demo::Options),
-    /// Create, list or delete API keys; in a data directory only while no server runs on it.
+    /// API keys, and the keys that seal what is stored; in a data directory only while no server runs on it.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Say that the store was put back from a backup, so that old refresh tokens are treated with care. Not needed where
+    /// the data directory kept its file `high-water`: then it is noticed.
+    MarkRestored(Settings),
     /// Bring the store to this version; the version before can go on beside it.
     Migrate {
         #[command(flatten)]
@@ -102,7 +107,15 @@ pub(crate) struct Settings {
 
 #[derive(Debug, Subcommand)]
 enum KeysCommand {
-    /// Create a key and print it; it is shown this one time.
+    #[command(flatten)]
+    Api(ApiKeys),
+    #[command(flatten)]
+    Sealing(sealing::Command),
+}
+
+#[derive(Debug, Subcommand)]
+enum ApiKeys {
+    /// Create an API key and print it; it is shown this one time.
     Create {
         #[command(flatten)]
         settings: Settings,
@@ -119,9 +132,9 @@ enum KeysCommand {
         #[arg(long)]
         profile_uid: Option<String>,
     },
-    /// List the keys.
+    /// List the API keys.
     List(Settings),
-    /// Delete a key.
+    /// Delete an API key.
     Delete {
         #[command(flatten)]
         settings: Settings,
@@ -181,10 +194,15 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Keys { command } => runtime()?.block_on(keys(command)),
+        Command::MarkRestored(settings) => {
+            let config = settings.read()?;
+            runtime()?.block_on(mark_restored(&config))
+        }
         Command::Migrate { settings, finish } => {
             let config = settings.read()?;
             runtime()?.block_on(async {
                 let core = app::build_core(&config).await?;
+                report_restored(&core)?;
                 core.place.close();
                 if let Some(address) = config.database.as_ref().filter(|_| finish) {
                     PostgresStore::finish_migrations(address).await?;
@@ -251,16 +269,40 @@ async fn serve(config: &Config) -> Result<()> {
     }
 }
 
+/// Tells an operator at the command line what the log tells one who starts the server.
+fn report_restored(core: &Core) -> Result<()> {
+    if let Some(restored) = &core.restored {
+        writeln!(std::io::stderr(), "valetkey: {}", water::describe(restored))?;
+    }
+    Ok(())
+}
+
+async fn mark_restored(config: &Config) -> Result<()> {
+    let mut core = app::build_core(config).await?;
+    let restored = match core.restored {
+        Some(restored) => restored,
+        None => core.water.mark_restored(&core.engine).await?,
+    };
+    core.place.close();
+    say(&water::describe(&restored))
+}
+
 async fn keys(command: KeysCommand) -> Result<()> {
+    match command {
+        KeysCommand::Api(command) => api_keys(command).await,
+        KeysCommand::Sealing(command) => sealing::run(command).await,
+    }
+}
+
+async fn api_keys(command: ApiKeys) -> Result<()> {
     let settings = match &command {
-        KeysCommand::Create { settings, .. } | KeysCommand::List(settings) | KeysCommand::Delete { settings, .. } => {
-            settings
-        }
+        ApiKeys::Create { settings, .. } | ApiKeys::List(settings) | ApiKeys::Delete { settings, .. } => settings,
     };
     let core = app::build_core(&settings.read()?).await?;
+    report_restored(&core)?;
     let operator = valetkey_engine::Caller::operator();
     match command {
-        KeysCommand::Create {
+        ApiKeys::Create {
             name,
             privileges,
             spaces,
@@ -285,7 +327,7 @@ async fn keys(command: KeysCommand) -> Result<()> {
             let (view, key) = core.engine.create_key(&operator, new).await?;
             say(&format!("{} {}\n{}", view.id, view.name, key.expose()))?;
         }
-        KeysCommand::List(_) => {
+        ApiKeys::List(_) => {
             for key in core.engine.list_keys(&operator).await? {
                 say(&format!(
                     "{}\t{}\t{}\t{}",
@@ -296,7 +338,7 @@ async fn keys(command: KeysCommand) -> Result<()> {
                 ))?;
             }
         }
-        KeysCommand::Delete { id, .. } => core.engine.delete_key(&operator, &id).await?,
+        ApiKeys::Delete { id, .. } => core.engine.delete_key(&operator, &id).await?,
     }
     core.engine.flush_audit().await?;
     core.place.close();

@@ -13,6 +13,7 @@ use crate::connector::{Connector, not_found};
 use crate::due::{self, Ending, Facts, Notices, Step};
 use crate::error::{Error, Reason, Result};
 use crate::grant::is_client_credentials;
+use crate::restored::CANARY_WINDOW;
 
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -121,8 +122,22 @@ impl Engine {
         Some(due::next(&facts, &rules, jitter(&*self.rng), now))
     }
 
+    /// Puts off a connection out of a backup whose refresh token nobody should try yet: until its access token ends, or else
+    /// for as long as it takes until the next canaries go.
+    async fn wait_for_canaries(&self, row: &ConnectionRow) -> Result<()> {
+        self.metrics.background("restored");
+        let now = self.clock.now();
+        let end = row.grant.as_ref().and_then(|grant| grant.expires_at);
+        let at = end.filter(|end| *end > now).unwrap_or_else(|| now.plus(CANARY_WINDOW));
+        let notices = Notices::read(row.notice.as_deref());
+        self.postpone(row, row.generation, Some(at), notices, None).await
+    }
+
     /// Renews a connection ahead of time, through the same flight as every caller.
     async fn refresh_ahead(self: &Arc<Self>, row: &ConnectionRow, connector: &Arc<Connector>) -> Result<()> {
+        if !self.may_renew_ahead(connector, row) {
+            return self.wait_for_canaries(row).await;
+        }
         let renewed = self.renew_ahead(connector, &row.key, row.generation).await?;
         self.metrics.background("refreshed");
         let after = &renewed.row;

@@ -120,7 +120,7 @@ impl Engine {
         check_name(&change.name)?;
         let spec = Arc::clone(&old.spec);
         let config = spec.check_config(&change.config).map_err(|e| invalid(&e))?;
-        let kept = self.vault().open_secrets(&old.row)?;
+        let kept = self.open_secrets(&old.row).await?;
         let (auth_type, fields, reused) = match change.secrets {
             None => (
                 old.row.auth_type.clone(),

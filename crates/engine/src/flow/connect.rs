@@ -62,7 +62,7 @@ impl Engine {
             .load_connector(&flow.key.space, &flow.key.connector)
             .await?
             .ok_or_else(gone)?;
-        let payload = self.open_payload(&flow)?;
+        let payload = self.open_payload(&flow).await?;
         let authorization_url = Url::parse(&payload.authorization_url).map_err(Error::internal)?;
         let provider_host = host_and_port(&authorization_url);
         let continue_url = match &payload.push {

@@ -54,7 +54,7 @@ impl Engine {
                 "this link was not opened in this browser, so it cannot go on here. Go back and start again",
             ));
         }
-        let payload = self.open_payload(&flow)?;
+        let payload = self.open_payload(&flow).await?;
         let Some(push) = &payload.push else {
             return Url::parse(&payload.authorization_url).map_err(Error::internal);
         };
@@ -69,7 +69,7 @@ impl Engine {
 
     async fn push(&self, connector: &Connector, payload: &Payload, push: &Push) -> Result<Url> {
         let setup = connector.oauth()?;
-        let client = self.client(connector)?;
+        let client = self.client(connector).await?;
         let incomplete = |e: &dyn std::fmt::Display| Error::new(ErrorCode::OauthConfigIncomplete, e.to_string());
         let endpoint = Url::parse(&push.endpoint).map_err(Error::internal)?;
         let authorize = Url::parse(&payload.authorization_url).map_err(Error::internal)?;

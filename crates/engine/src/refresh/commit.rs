@@ -92,24 +92,21 @@ impl Engine {
     /// Writes a new pair, or sees to it that it will be written; callers get it in either case.
     pub(super) async fn commit(self: &Arc<Self>, flight: &Flight, held: &Held, minted: Minted, past: Past) -> Landing {
         self.note_honoured(flight);
+        self.note_renewed(&flight.connector, &held.row);
         for note in &minted.tokens.notes {
             self.metrics.ignored_field(note);
         }
         let before = &held.row;
-        let grant = self.seal_grant(
-            &flight.connector,
-            &before.key,
-            before.generation + 1,
-            &minted,
-            Some(before),
-        )?;
+        let next = before.generation + 1;
+        let sealed = self.seal_grant(&flight.connector, &before.key, next, &minted, Some(before));
+        let grant = sealed.await?;
         let now = self.clock.now();
         let mut audit = Audit::new("token.refresh", now).connection(&before.key);
         if past.is_unclear() {
             audit = audit.detail("recovered", true);
         }
         let row = ConnectionRow {
-            generation: before.generation + 1,
+            generation: next,
             state: ConnectionState::Active,
             due_at: self.due_after(&flight.connector, before, &grant),
             grant: Some(grant),
@@ -268,7 +265,7 @@ impl Engine {
         let revoked = async {
             let connector = self.load_connector(&key.space, &key.connector).await?;
             if let Some(connector) = connector {
-                let tokens = self.tokens_of_pair(pair)?;
+                let tokens = self.tokens_of_pair(pair).await?;
                 self.revoke_tokens(&connector, key, &tokens).await;
             }
             Result::Ok(())
@@ -278,12 +275,12 @@ impl Engine {
         }
     }
 
-    fn tokens_of_pair(&self, pair: &Pair) -> Result<Tokens> {
-        let (token_type, access_token) = self.open_access(&pair.row)?;
+    async fn tokens_of_pair(&self, pair: &Pair) -> Result<Tokens> {
+        let (token_type, access_token) = self.open_access(&pair.row).await?;
         Ok(Tokens {
             access_token,
             token_type,
-            refresh_token: self.open_refresh(&pair.row)?,
+            refresh_token: self.open_refresh(&pair.row).await?,
             expires_in: None,
             expires_at: None,
             refresh_expires_in: None,

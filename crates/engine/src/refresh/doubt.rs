@@ -95,6 +95,15 @@ impl Refusals {
         }
     }
 
+    /// Whether there is doubt now. Nothing is counted.
+    pub(super) fn stands(&mut self, now: Duration) -> bool {
+        self.count(now);
+        self.is_suspicious()
+            && self
+                .doubt_since
+                .is_some_and(|since| now.saturating_sub(since) < LONGEST)
+    }
+
     /// Remembers whom the last belief cost the grant.
     pub(super) fn condemn(&mut self, key: &ConnectionKey, generation: i64, now: Duration) {
         // Doubt begins at the latest when so many are there, unless most answers are good.

@@ -27,7 +27,7 @@ impl Engine {
         if let Some(row) = stored.filter(|r| r.generation > flight.generation && r.binding == connector.row.binding) {
             return Ok(self.remember(row));
         }
-        let client = self.client(&connector)?;
+        let client = self.client(&connector).await?;
         let setup = connector.oauth()?;
         let request = request_for(&connector, &client, Grant::ClientCredentials, &setup.scopes)?;
         let sent_at = self.clock.now();

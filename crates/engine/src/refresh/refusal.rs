@@ -39,7 +39,7 @@ impl Engine {
             let audit = self.refusal_audit(flight, error.code().as_str(), word);
             return self.keep(flight, held, past, refusal(error), audit).await;
         }
-        let verdict = flight.admission.standing.refusals().refused(self.clock.monotonic());
+        let verdict = self.verdict(flight, held);
         if let Verdict::Believed { doubt_ends } = verdict {
             if doubt_ends {
                 self.end_doubt(flight);
@@ -57,6 +57,18 @@ impl Engine {
         }
         let audit = self.refusal_audit(flight, "doubted", word);
         self.keep(flight, held, past, doubted(), audit).await
+    }
+
+    /// Whether a terminal code is believed. That a provider refuses what comes out of a backup says nothing about its mind:
+    /// such refusals neither begin a doubt nor are taken back by one, but while there is one they are doubted, too.
+    fn verdict(&self, flight: &Flight, held: &Held) -> Verdict {
+        let mut refusals = flight.admission.standing.refusals();
+        let now = self.clock.monotonic();
+        match (self.is_from_backup(&held.row), refusals.stands(now)) {
+            (false, _) => refusals.refused(now),
+            (true, true) => Verdict::Doubted,
+            (true, false) => Verdict::Believed { doubt_ends: false },
+        }
     }
 
     /// The grant is kept: the connection is as it was, or its outcome stays unknown.
@@ -85,6 +97,8 @@ impl Engine {
             Reason::RefreshOutcomeUnknown
         } else if end.is_some_and(|end| end <= self.clock.now()) {
             Reason::RefreshTokenExpired
+        } else if self.is_from_backup(row) {
+            Reason::Restored
         } else {
             Reason::TokenRevoked
         }
@@ -192,7 +206,7 @@ impl Engine {
         let Some(row) = self.store.get_connection(key).await?.filter(is_ended) else {
             return Ok(());
         };
-        let Some(grant) = self.grant_for_next(key, &row)? else {
+        let Some(grant) = self.grant_for_next(key, &row).await? else {
             return Ok(());
         };
         let audit = Audit::new("connection.state", self.clock.now())
@@ -215,12 +229,12 @@ impl Engine {
     }
 
     /// The same tokens, sealed for the generation after this one.
-    fn grant_for_next(&self, key: &ConnectionKey, row: &ConnectionRow) -> Result<Option<GrantRow>> {
+    async fn grant_for_next(&self, key: &ConnectionKey, row: &ConnectionRow) -> Result<Option<GrantRow>> {
         let Some(grant) = &row.grant else { return Ok(None) };
-        let (token_type, access) = self.open_access(row)?;
+        let (token_type, access) = self.open_access(row).await?;
         let text = zeroize::Zeroizing::new(format!("{token_type} {}", access.expose()));
+        let refresh = self.open_refresh(row).await?;
         let (vault, next) = (self.vault(), row.generation + 1);
-        let refresh = self.open_refresh(row)?;
         Ok(Some(GrantRow {
             sealed_access: vault.seal_token(key, Token::Access, next, &row.binding, &text)?,
             sealed_refresh: refresh

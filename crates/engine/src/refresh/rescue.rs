@@ -137,7 +137,7 @@ impl Engine {
         let mut taken_up = 0;
         for rescue in kept.pairs {
             let key = rescue.key.clone();
-            match self.open_pair(rescue) {
+            match self.open_pair(rescue).await {
                 Ok(pair) => {
                     pair.set_kept();
                     self.metrics.rescue("replayed");
@@ -180,23 +180,20 @@ impl Engine {
             metadata: grant.metadata.clone(),
         };
         let plain = serde_json::to_vec(&entry).map_err(Error::internal)?;
-        let vault = self.vault();
         let (name, owner) = (row_name(&row.key), row.key.owner.as_stored());
         let context = context(&row.key, pair.parent, &name, &owner);
         Ok(Rescue {
             key: row.key.clone(),
             parent: pair.parent,
-            sealed: Sealed(vault.ring.seal(&context, &plain, vault.rng)?),
+            sealed: self.vault().seal_under(&context, &plain)?,
         })
     }
 
-    fn open_pair(&self, rescue: Rescue) -> Result<Pair> {
+    async fn open_pair(&self, rescue: Rescue) -> Result<Pair> {
         let Rescue { key, parent, sealed } = rescue;
         let (name, owner) = (row_name(&key), key.owner.as_stored());
-        let plain = self
-            .vault()
-            .ring
-            .open_record(&context(&key, parent, &name, &owner), &sealed.0)?;
+        let context = context(&key, parent, &name, &owner);
+        let plain = self.vault_for(&sealed).await?.open_under(&context, &sealed)?;
         let entry: Entry = serde_json::from_slice(&plain).map_err(Error::internal)?;
         let audit = Audit::new("token.refresh", self.clock.now())
             .connection(&key)

@@ -54,7 +54,7 @@ enum Answer {
 impl Engine {
     /// Spends the refresh token and records what came of it.
     pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, held: Box<Held>, pass: Pass) -> Spent {
-        let asking = match self.asking(flight, &held) {
+        let asking = match self.asking(flight, &held).await {
             Ok(asking) => asking,
             Err(error) => {
                 if !held.past.is_unclear() {
@@ -84,11 +84,12 @@ impl Engine {
         Spent::Landed(self.conclude(flight, &held, &asking, past, answer).await)
     }
 
-    fn asking(&self, flight: &Flight, held: &Held) -> Result<Asking> {
+    async fn asking(&self, flight: &Flight, held: &Held) -> Result<Asking> {
         let refresh_token = self
-            .open_refresh(&held.row)?
+            .open_refresh(&held.row)
+            .await?
             .ok_or_else(|| Error::internal("a connection without a refresh token was to be refreshed"))?;
-        let client = self.client(&flight.connector)?;
+        let client = self.client(&flight.connector).await?;
         let request = token_request(
             &flight.connector,
             &client,

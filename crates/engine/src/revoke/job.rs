@@ -64,7 +64,7 @@ impl Order {
 
 impl Engine {
     /// The job that ends the grant of a connection, or the outcome if nothing can be done.
-    pub(super) fn job_for_row(
+    pub(super) async fn job_for_row(
         &self,
         connector: &Connector,
         row: &ConnectionRow,
@@ -73,21 +73,21 @@ impl Engine {
         if row.binding != connector.row.binding {
             return Err("connector_changed");
         }
-        let doomed = self
-            .open_access(row)
-            .and_then(|(_, access_token)| {
-                Ok(Doomed {
-                    access_token,
-                    refresh_token: self.open_refresh(row)?,
-                    account_id: row.account_id.clone(),
-                })
-            })
-            .map_err(|error| unreadable(&row.key, &error))?;
-        self.job_for(connector, &row.key, &doomed)
+        let doomed = self.doomed(row).await.map_err(|error| unreadable(&row.key, &error))?;
+        self.job_for(connector, &row.key, &doomed).await
+    }
+
+    async fn doomed(&self, row: &ConnectionRow) -> Result<Doomed> {
+        let (_, access_token) = self.open_access(row).await?;
+        Ok(Doomed {
+            access_token,
+            refresh_token: self.open_refresh(row).await?,
+            account_id: row.account_id.clone(),
+        })
     }
 
     /// The job that ends a grant, or the outcome if nothing can be done. It is due when the lease of whoever makes it ends.
-    pub(super) fn job_for(
+    pub(super) async fn job_for(
         &self,
         connector: &Connector,
         key: &ConnectionKey,
@@ -95,7 +95,7 @@ impl Engine {
     ) -> std::result::Result<JobRow, &'static str> {
         let setup = connector.oauth.as_ref().ok_or("unsupported")?;
         let endpoint = setup.revocation_url.clone().ok_or("unsupported")?;
-        let client = self.client(connector).map_err(|error| unreadable(key, &error))?;
+        let client = self.client(connector).await.map_err(|error| unreadable(key, &error))?;
         let order = Order {
             profile: setup.profile.clone(),
             endpoint,
@@ -125,21 +125,17 @@ impl Engine {
         let plain = Zeroizing::new(serde_json::to_vec(order).map_err(Error::internal)?);
         let owner = key.owner.as_stored();
         let binding = binding(key);
-        let sealed = self
-            .ring
-            .seal(&context(key, id, &owner, &binding), &plain, &*self.rng)?;
-        Ok(Sealed(sealed))
+        self.vault().seal_under(&context(key, id, &owner, &binding), &plain)
     }
 
-    pub(super) fn open_order(&self, job: &JobRow) -> Result<Order> {
+    pub(super) async fn open_order(&self, job: &JobRow) -> Result<Order> {
         if job.kind != KIND {
             return Err(Error::internal(format_args!("there is no kind of job {}", job.kind)));
         }
         let owner = job.key.owner.as_stored();
         let binding = binding(&job.key);
-        let plain = self
-            .ring
-            .open_record(&context(&job.key, &job.id, &owner, &binding), &job.sealed.0)?;
+        let context = context(&job.key, &job.id, &owner, &binding);
+        let plain = self.vault_for(&job.sealed).await?.open_under(&context, &job.sealed)?;
         serde_json::from_slice(&plain).map_err(Error::internal)
     }
 }

@@ -65,7 +65,7 @@ impl Engine {
     /// Does one job and writes what came of it. What cannot be written is done again when the lease ends: a revocation may
     /// be repeated.
     pub(super) async fn run_job(&self, job: &JobRow) {
-        let attempt = match self.open_order(job) {
+        let attempt = match self.open_order(job).await {
             Ok(order) => self.revoke(job, &order).await,
             Err(error) => {
                 tracing::error!(

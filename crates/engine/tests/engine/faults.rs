@@ -230,6 +230,10 @@ impl Vault for Faults {
         pass!(self, replace_keys(before, after, audit))
     }
 
+    async fn mark_restored(&self, at: Timestamp, audit: AuditRow) -> Result<bool> {
+        pass!(self, mark_restored(at, audit))
+    }
+
     async fn probe(&self) -> Result<()> {
         pass!(self, probe())
     }

@@ -1,9 +1,10 @@
 //! A store that cannot be written, or not be asked: what is not spent, what is not lost, and what is served meanwhile.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use valetkey_core::ErrorCode;
-use valetkey_engine::Reason;
+use valetkey_engine::{Caller, Reason};
 use valetkey_oauth::Rotation;
 
 use crate::faults::Fault;
@@ -193,6 +194,25 @@ async fn a_commit_that_is_acknowledged_in_time_touches_no_journal() {
     node.token("alice").await.expect("a token");
     assert_eq!(node.counted("valetkey_pair_rescue_total{outcome=\"kept\"}"), 0);
     assert_eq!(node.counted("valetkey_pair_write_total{outcome=\"written\"}"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn c15_a_kept_pair_opens_in_a_process_that_has_not_seen_its_data_key() {
+    let (town, node) = Town::with_alice(strict()).await;
+    let other = town.start_on(Arc::clone(&node.disk)).await;
+    node.engine.rotate_data_key(&Caller::operator()).await.expect("a key");
+    town.expire().await;
+    node.faults.set("finish_refresh", Fault::Before, 0, usize::MAX);
+    assert_eq!(node.token_text("alice").await, "access-2");
+    town.pass(S).await;
+    assert_eq!(node.disk.len(), 1);
+    node.kill();
+    town.pass(60 * S).await;
+    assert_eq!(other.engine.replay_journal().await.expect("replayed"), 1);
+    other.settle().await;
+    assert_eq!(other.disk.len(), 0);
+    assert_eq!(other.token_text("alice").await, "access-2");
+    town.check_in_force(&other, "alice").await;
 }
 
 #[tokio::test(start_paused = true)]

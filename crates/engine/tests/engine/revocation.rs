@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use valetkey_core::ErrorCode;
-use valetkey_engine::{ChangeConnector, Reason};
+use valetkey_engine::{Caller, ChangeConnector, Reason};
 use valetkey_store::Transfer as _;
 use valetkey_store::rows::{ConnectionState, JobRow};
 
@@ -60,6 +60,23 @@ async fn a_disconnect_tells_the_provider_at_once_and_leaves_no_job() {
     is_ended(&stage).await;
     let records = stage.audit("token.revoke").await;
     assert_eq!((records.len(), records[0].outcome.as_str()), (1, "done"));
+}
+
+#[tokio::test]
+async fn c15_a_job_opens_in_a_process_that_has_not_seen_its_data_key_and_long_after_that_key() {
+    let mut stage = connected(".plain").await;
+    let other = stage.another().await;
+    let operator = Caller::operator();
+    stage.engine().rotate_data_key(&operator).await.expect("a key");
+    stage.provider.trouble("as.example", Some(Trouble::Down));
+    stage.disconnect("crm", "ada").await.expect("disconnected");
+    assert_eq!(jobs(&stage).await.len(), 1);
+    stage.engine().rotate_data_key(&operator).await.expect("one more key");
+    stage.provider.trouble("as.example", None);
+    stage.clock.advance(2 * MINUTE);
+    assert_eq!(other.engine.run_jobs().await.expect("done"), 1);
+    assert_eq!(stage.provider.revoked(), ["refresh-1", "access-1"]);
+    assert!(jobs(&stage).await.is_empty());
 }
 
 #[tokio::test]

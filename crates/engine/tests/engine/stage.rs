@@ -294,7 +294,7 @@ async fn replica(
 ) -> Replica {
     let rng = Arc::new(FakeRng::seeded(seed));
     let master = MasterKey::read_file(dir.path().join("master.key")).expect("a master key");
-    let ring = open_vault(&**store, &master, &**clock, &*rng)
+    let vault = open_vault(&**store, Arc::new(master), &**clock, &*rng)
         .await
         .expect("a key ring");
     let tasks = TaskTracker::new();
@@ -305,7 +305,7 @@ async fn replica(
         journal: Arc::new(NoJournal),
         clock: Arc::clone(clock) as _,
         rng,
-        ring,
+        vault,
         catalogue: Catalogue::load(Some(&dir.path().join("types"))).expect("connector types"),
         tasks: tasks.clone(),
     });

@@ -1,6 +1,7 @@
 //! An engine on a real `SQLite` store, with a clock, a random source and a network that the test owns.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,8 +21,8 @@ use valetkey_engine::flow::StartFlow;
 use valetkey_engine::journal::NoJournal;
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
 use valetkey_engine::{
-    AccessToken, AccessTokenRequest, CallbackRequest, Caller, Engine, Execute, ExecuteResult, NewConnector, Parts,
-    Result, Settings, open_vault,
+    AccessToken, AccessTokenRequest, CallbackRequest, Caller, Engine, Execute, ExecuteResult, NewConnector,
+    OpenVaultError, Parts, Result, Settings, open_vault,
 };
 use valetkey_seal::MasterKey;
 use valetkey_spec::Catalogue;
@@ -150,7 +151,7 @@ pub(crate) struct House {
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) tasks: TaskTracker,
     pub(crate) store: Arc<SqliteStore>,
-    _dir: TempDir,
+    dir: Arc<TempDir>,
 }
 
 pub(crate) fn id(text: &str) -> ConnectorId {
@@ -185,17 +186,47 @@ pub(crate) fn caller_in(space: &str, user: Option<&str>) -> Caller {
 
 impl House {
     pub(crate) async fn build() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = Arc::new(tempfile::tempdir().expect("a directory"));
         let store = Arc::new(SqliteStore::open(&dir.path().join("valetkey.db")).expect("a store"));
-        let clock = Arc::new(FakeClock::default());
-        let rng = Arc::new(FakeRng::seeded(7));
-        let master = MasterKey::create_file(dir.path().join("master.key"), &*rng).expect("a master key");
-        let ring = open_vault(&*store, &master, &*clock, &*rng).await.expect("a key ring");
-        let wire = Arc::new(FakeWire::default());
+        let rng = FakeRng::seeded(7);
+        let master = MasterKey::create_file(dir.path().join("master.key"), &rng).expect("a master key");
+        let parts = (dir, store, Arc::default(), Arc::default());
+        let house = Self::furnish(parts, master, rng, None).await.expect("a key ring");
+        // Callbacks look up the key that started the flow.
+        put_test_key(&*house.store, house.clock.now()).await;
+        house
+    }
+
+    /// Another process on the same store, with its own engine.
+    pub(crate) async fn replica(&self, master: MasterKey) -> std::result::Result<Self, OpenVaultError> {
+        static SEED: AtomicU64 = AtomicU64::new(100);
+        let rng = FakeRng::seeded(SEED.fetch_add(1, Ordering::Relaxed));
+        let parts = (
+            Arc::clone(&self.dir),
+            Arc::clone(&self.store),
+            Arc::clone(&self.clock),
+            Arc::clone(&self.wire),
+        );
+        Self::furnish(parts, master, rng, Some(Duration::ZERO)).await
+    }
+
+    /// The master key that the house was built with.
+    pub(crate) fn master(&self) -> MasterKey {
+        MasterKey::read_file(self.dir.path().join("master.key")).expect("a master key")
+    }
+
+    async fn furnish(
+        (dir, store, clock, wire): (Arc<TempDir>, Arc<SqliteStore>, Arc<FakeClock>, Arc<FakeWire>),
+        master: MasterKey,
+        rng: FakeRng,
+        cache_max_age: Option<Duration>,
+    ) -> std::result::Result<Self, OpenVaultError> {
+        let vault = open_vault(&*store, Arc::new(master), &*clock, &rng).await?;
         let tasks = TaskTracker::new();
         let settings = Settings {
             public_base_url: Some(Url::parse("https://vk.example").expect("a URL")),
             allowed_return_origins: vec!["https://app.example".to_owned()],
+            cache_max_age,
             ..Settings::default()
         };
         let engine = Engine::new(Parts {
@@ -204,22 +235,19 @@ impl House {
             wire: Arc::clone(&wire) as _,
             journal: Arc::new(NoJournal),
             clock: Arc::clone(&clock) as _,
-            rng,
-            ring,
+            rng: Arc::new(rng),
+            vault,
             catalogue: Catalogue::embedded().expect("the embedded specs"),
             tasks: tasks.clone(),
         });
-        let house = Self {
+        Ok(Self {
             engine,
             wire,
             clock,
             tasks,
             store,
-            _dir: dir,
-        };
-        // Callbacks look up the key that started the flow.
-        put_test_key(&*house.store, house.clock.now()).await;
-        house
+            dir,
+        })
     }
 
     /// A connector of type `.http` with the authorization code grant; `extra` are more fields of its secrets.

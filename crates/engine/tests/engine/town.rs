@@ -253,7 +253,7 @@ impl Town {
         let faults = Faults::new(store as Arc<dyn Store>, Arc::clone(&life));
         let rng = Arc::new(FakeRng::seeded(self.seeds.fetch_add(1, Ordering::SeqCst)));
         let master = MasterKey::read_file(self.dir.path().join("master.key")).expect("the master key");
-        let ring = open_vault(&*faults, &master, &*self.clock, &*rng)
+        let vault = open_vault(&*faults, Arc::new(master), &*self.clock, &*rng)
             .await
             .expect("a key ring");
         let line = Arc::new(Line {
@@ -278,7 +278,7 @@ impl Town {
             }),
             clock: Arc::clone(&self.clock) as _,
             rng,
-            ring,
+            vault,
             catalogue: Catalogue::load(Some(&self.dir.path().join("types"))).expect("the specs"),
             tasks: tasks.clone(),
         });

@@ -3,8 +3,10 @@
 -- Keys start with the space, except where no space is known: a callback, an API key, what concerns the installation.
 
 CREATE TABLE vault (
-    one        BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
-    deployment TEXT   NOT NULL
+    one         BIGINT NOT NULL PRIMARY KEY CHECK (one = 1),
+    deployment  TEXT   NOT NULL,
+    -- When the store was last put back from a backup. NULL for never.
+    restored_at BIGINT
 );
 
 -- A data key is there once for each master key that wrapped it.

@@ -37,17 +37,23 @@ macro_rules! keys {
 }
 
 super::statements! {
-    LOAD = "SELECT deployment, id, master, wrapped, created_at FROM vault LEFT JOIN sealing_key ON true
+    LOAD = "SELECT deployment, restored_at, id, master, wrapped, created_at FROM vault LEFT JOIN sealing_key ON true
         ORDER BY created_at, id, master";
     INIT = concat!(
-        "WITH made AS (INSERT INTO vault (one, deployment) VALUES (1, $1) ON CONFLICT (one) DO NOTHING RETURNING 1), ",
-        keys!("made", "$2", "$3", "$4", "$5"), " SELECT 1 FROM made"
+        "WITH made AS (INSERT INTO vault (one, deployment, restored_at) VALUES (1, $1, $2)
+            ON CONFLICT (one) DO NOTHING RETURNING 1), ",
+        keys!("made", "$3", "$4", "$5", "$6"), " SELECT 1 FROM made"
     );
     LOCK = "SELECT 1 FROM vault FOR UPDATE";
     CLEAR = "DELETE FROM sealing_key";
     REFILL = concat!(
         "WITH locked AS (SELECT 1 FROM vault), ", keys!("locked", "$1", "$2", "$3", "$4"), ", ",
         noted!("locked", "$5"), " SELECT 1 FROM locked"
+    );
+    MARK_RESTORED = concat!(
+        "WITH marked AS (
+            UPDATE vault SET restored_at = $1 WHERE one = 1 AND coalesce(restored_at < $1, TRUE) RETURNING 1
+         ), ", noted!("marked", "$2"), " SELECT 1 FROM marked"
     );
     PROBE = "INSERT INTO probe (one, writes) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET writes = probe.writes + 1";
     TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT";
@@ -67,6 +73,11 @@ impl Vault for PostgresStore {
         let mut after = key_values(&after);
         after.push(audit::records([&audit]).into());
         self.transact(&ReplaceKeys { before, after }).await
+    }
+
+    async fn mark_restored(&self, at: Timestamp, audit: AuditRow) -> Result<bool> {
+        let params = params![at, audit::records([&audit])];
+        Ok(!self.write(MARK_RESTORED, &params).await?.is_empty())
     }
 
     async fn probe(&self) -> Result<()> {
@@ -100,7 +111,7 @@ impl Work for ReplaceKeys<'_> {
 }
 
 fn values(row: &VaultRow) -> Vec<Value<'_>> {
-    let mut params = params![&row.deployment].to_vec();
+    let mut params = params![&row.deployment, row.restored_at].to_vec();
     params.extend(key_values(&row.keys));
     params
 }
@@ -120,10 +131,11 @@ fn from_rows(rows: &[Row]) -> Result<Option<VaultRow>> {
     let mut vault = None;
     for row in rows {
         let mut fields = Fields::of(row);
-        let deployment = fields.value()?;
+        let (deployment, restored_at) = (fields.value()?, fields.time_if_any()?);
         let vault = vault.get_or_insert_with(|| VaultRow {
             deployment,
             keys: vec![],
+            restored_at,
         });
         let Some(id) = fields.value::<Option<i64>>()? else {
             continue;

@@ -30,6 +30,11 @@ pub(super) const STEPS: &[Migration] = &[
         name: "refresh",
         sql: include_str!("../../migrations/sqlite/0002_refresh.sql"),
     },
+    Migration {
+        number: 3,
+        name: "restored",
+        sql: include_str!("../../migrations/sqlite/0003_restored.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself.

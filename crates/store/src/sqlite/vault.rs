@@ -10,9 +10,10 @@ use crate::Vault;
 use crate::rows::{AuditRow, SealingKeyRow, VaultRow};
 
 super::statements! {
-    DEPLOYMENT = "SELECT deployment FROM vault";
+    INSTALLATION = "SELECT deployment, restored_at FROM vault";
     KEYS = "SELECT id, master, wrapped, created_at FROM sealing_key ORDER BY created_at, id, master";
-    INIT = "INSERT INTO vault (one, deployment) VALUES (1, ?1) ON CONFLICT (one) DO NOTHING";
+    INIT = "INSERT INTO vault (one, deployment, restored_at) VALUES (1, ?1, ?2) ON CONFLICT (one) DO NOTHING";
+    MARK_RESTORED = "UPDATE vault SET restored_at = ?1 WHERE one = 1 AND coalesce(restored_at < ?1, TRUE)";
     ADD_KEY = "INSERT INTO sealing_key (id, master, wrapped, created_at) VALUES (?1, ?2, ?3, ?4)";
     REMOVE_KEYS = "DELETE FROM sealing_key";
     PROBE = "INSERT INTO probe (one, writes) VALUES (1, 1) ON CONFLICT (one) DO UPDATE SET writes = probe.writes + 1";
@@ -37,6 +38,14 @@ impl Vault for SqliteStore {
         .await
     }
 
+    async fn mark_restored(&self, at: Timestamp, audit: AuditRow) -> Result<bool> {
+        self.write(move |conn| {
+            let marked = conn.prepare_cached(MARK_RESTORED)?.execute([at.0])?;
+            audit::note(conn, marked > 0, &audit)
+        })
+        .await
+    }
+
     async fn probe(&self) -> Result<()> {
         self.write(|conn| Ok(conn.prepare_cached(PROBE)?.execute([]).map(drop)?))
             .await
@@ -48,7 +57,11 @@ impl Vault for SqliteStore {
 }
 
 fn load(conn: &Connection) -> Result<Option<VaultRow>> {
-    let Some(deployment) = first(conn, DEPLOYMENT, [], |row| Fields::of(row).value())? else {
+    let installation = first(conn, INSTALLATION, [], |row| {
+        let mut fields = Fields::of(row);
+        Ok((fields.value()?, fields.time_if_any()?))
+    })?;
+    let Some((deployment, restored_at)) = installation else {
         return Ok(None);
     };
     let keys = all(conn, KEYS, [], |row| {
@@ -60,7 +73,11 @@ fn load(conn: &Connection) -> Result<Option<VaultRow>> {
             created_at: fields.time()?,
         })
     })?;
-    Ok(Some(VaultRow { deployment, keys }))
+    Ok(Some(VaultRow {
+        deployment,
+        keys,
+        restored_at,
+    }))
 }
 
 /// The one record, if there is one and it is asked for.
@@ -70,7 +87,12 @@ pub(super) fn export(conn: &Connection, limit: u32) -> Result<Vec<VaultRow>> {
 
 /// Writes the identity and the keys of a new store. `false` if it had them already.
 pub(super) fn init(conn: &Connection, row: &VaultRow) -> Result<bool> {
-    if conn.prepare_cached(INIT)?.execute([&row.deployment])? == 0 {
+    let restored_at = row.restored_at.map(|at| at.0);
+    if conn
+        .prepare_cached(INIT)?
+        .execute(params![row.deployment, restored_at])?
+        == 0
+    {
         return Ok(false);
     }
     add_keys(conn, &row.keys)?;

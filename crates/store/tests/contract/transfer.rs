@@ -19,6 +19,7 @@ fn vault() -> VaultRow {
     VaultRow {
         deployment: "one".to_owned(),
         keys: vec![data_key(1, "a"), data_key(1, "b"), data_key(2, "a")],
+        restored_at: Some(later(3)),
     }
 }
 

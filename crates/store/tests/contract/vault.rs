@@ -15,6 +15,7 @@ fn vault(deployment: &str) -> VaultRow {
     VaultRow {
         deployment: deployment.to_owned(),
         keys: vec![first],
+        restored_at: None,
     }
 }
 
@@ -72,7 +73,11 @@ fn data_key(id: u32, master: &str) -> SealingKeyRow {
 
 async fn with_keys(store: &dyn Store, keys: Vec<SealingKeyRow>) {
     let deployment = "one".to_owned();
-    let row = VaultRow { deployment, keys };
+    let row = VaultRow {
+        deployment,
+        keys,
+        restored_at: None,
+    };
     assert!(store.init_vault(row).await.expect("written"));
 }
 
@@ -127,6 +132,32 @@ pub(crate) async fn of_racing_replacements_of_data_keys_one_is_written(engine: &
     .await;
     let winners: Vec<_> = replaced.into_iter().flatten().collect();
     assert_eq!(winners, [keys(&*store).await]);
+}
+
+pub(crate) async fn a_restore_is_noted_and_its_time_is_only_raised(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let mark = async |at: Timestamp| {
+        let marked = store.mark_restored(at, audit("backup.restore")).await;
+        marked.expect("an answer")
+    };
+    assert!(!mark(NOW).await, "there is no vault");
+    assert!(store.init_vault(vault("one")).await.expect("written"));
+    assert!(mark(later(5)).await);
+    assert!(!mark(later(5)).await && !mark(later(4)).await);
+    let expected = VaultRow {
+        restored_at: Some(later(5)),
+        ..vault("one")
+    };
+    assert_eq!(store.vault().await.expect("read"), Some(expected.clone()));
+    let before = expected.keys.clone();
+    assert!(replace(&*store, &before, before.clone()).await);
+    assert_eq!(
+        store.vault().await.expect("read"),
+        Some(expected),
+        "keys are apart from it"
+    );
+    assert!(mark(later(6)).await);
+    assert_eq!(records(&*store, "backup.restore").await, 2);
 }
 
 pub(crate) async fn a_clock_of_the_store_does_not_go_back(engine: &dyn Engine) {

@@ -23,6 +23,9 @@ use table::{Kind, SETTINGS};
 
 pub(crate) use table::example;
 
+const HOUR: Duration = Duration::from_secs(3_600);
+const YEAR: Duration = Duration::from_secs(366 * 86_400);
+
 /// What an operator set, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -32,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) public_base_url: Option<Url>,
     pub(crate) master_key: Option<Secret<String>>,
     pub(crate) master_key_file: PathBuf,
+    pub(crate) new_master_key: Option<Secret<String>>,
+    pub(crate) new_master_key_file: PathBuf,
     pub(crate) bootstrap_api_key: Option<Secret<String>>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allow_networks: Vec<IpNet>,
@@ -55,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
+    pub(crate) max_key_age: Duration,
+    pub(crate) reseal_rate: u32,
 }
 
 /// A value and where it was set.
@@ -170,12 +177,27 @@ impl Values {
     /// Checks everything and makes the settings of it.
     pub(crate) fn check(&self) -> Result<Config> {
         let data_dir: PathBuf = self.must("data_dir", non_empty)?.into();
+        let master_key_file = self
+            .read("master_key_file", non_empty)?
+            .map_or_else(|| data_dir.join("master.key"), PathBuf::from);
+        let new_master_key_file = self.read("new_master_key_file", non_empty)?.map_or_else(
+            || {
+                let mut beside = master_key_file.clone().into_os_string();
+                beside.push(".new");
+                beside.into()
+            },
+            PathBuf::from,
+        );
         let limit = |limit, window| -> Result<RateLimit> {
             Ok(RateLimit {
                 limit: self.must(limit, |v| value::number(v, 1, 1000))?,
                 window: self.must(window, value::span)?,
             })
         };
+        let new_master_key = self.secret("new_master_key")?;
+        if new_master_key.is_some() && self.0.contains_key("new_master_key_file") {
+            bail!("set either new_master_key or new_master_key_file, not both");
+        }
         let calls = |path| self.must(path, |v| value::number(v, 1, 100_000));
         Ok(Config {
             listen: self.must("listen", |v| {
@@ -185,13 +207,10 @@ impl Values {
             })?,
             database: self.read("database_url", database)?.flatten(),
             public_base_url: self.read("public_base_url", base_url)?,
-            master_key: self
-                .read("master_key", value::text)?
-                .filter(|k| !k.is_empty())
-                .map(Secret::new),
-            master_key_file: self
-                .read("master_key_file", non_empty)?
-                .map_or_else(|| data_dir.join("master.key"), PathBuf::from),
+            master_key: self.secret("master_key")?,
+            master_key_file,
+            new_master_key,
+            new_master_key_file,
             bootstrap_api_key: self.bootstrap_api_key()?,
             allowed_hosts: self.must("allowed_hosts", value::list)?,
             allow_networks: self.must("allow_networks", networks)?,
@@ -226,8 +245,15 @@ impl Values {
                 "oauth.rate_limits.callback.limit",
                 "oauth.rate_limits.callback.lookback_window",
             )?,
+            max_key_age: self.must("sealing.max_key_age", |v| value::span_within(v, HOUR, YEAR * 2))?,
+            reseal_rate: self.must("sealing.reseal_rate", |v| value::number(v, 1, 100_000))?,
             data_dir,
         })
+    }
+
+    fn secret(&self, path: &'static str) -> Result<Option<Secret<String>>> {
+        let text = self.read(path, value::text)?.filter(|k| !k.is_empty());
+        Ok(text.map(Secret::new))
     }
 
     fn bootstrap_api_key(&self) -> Result<Option<Secret<String>>> {

@@ -78,6 +78,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "A file with the master key; `master.key` in the data directory if unset.",
     ),
     setting(
+        "new_master_key",
+        Kind::Secret,
+        "",
+        "The master key that master_key is to be exchanged for; see docs/operating.md.",
+    ),
+    setting(
+        "new_master_key_file",
+        Kind::Text,
+        "",
+        "A file with that key, made if it does not exist; the master key's file with `.new` if unset.",
+    ),
+    setting(
         "bootstrap_api_key",
         Kind::Secret,
         "",
@@ -239,6 +251,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Span,
         "\"1h\"",
         "The window of that limit.",
+    ),
+    setting(
+        "sealing.max_key_age",
+        Kind::Span,
+        "\"365d\"",
+        "How old the data key may be that seals, before it is replaced: 1h to 732d.",
+    ),
+    setting(
+        "sealing.reseal_rate",
+        Kind::Number,
+        "200",
+        "Rows a second that are sealed again in the background after a new data key: 1 to 100000.",
     ),
     setting(
         "connections.unused_after",

@@ -99,6 +99,9 @@ fn e41_a_wrong_value_is_refused_with_its_name_and_place() {
             "oauth.background_refreshes_per_host",
         ),
         ("allowed_hosts = \"*\"", "allowed_hosts"),
+        ("[sealing]\nmax_key_age = \"59m\"", "sealing.max_key_age"),
+        ("[sealing]\nmax_key_age = \"733d\"", "sealing.max_key_age"),
+        ("[sealing]\nreseal_rate = 0", "sealing.reseal_rate"),
         ("database_url = \"mysql://x\"", "database_url"),
         ("database_url = \"postgres://db/x?sslmode=prefer\"", "database_url"),
     ] {
@@ -154,4 +157,15 @@ fn the_example_file_holds_every_setting_and_is_valid() {
         .join("\n");
     from_file(&uncommented).expect("the example is valid");
     assert!(SETTINGS.iter().all(|s| example.contains(&s.variable())));
+}
+
+#[test]
+fn the_new_master_keys_file_is_beside_the_old_ones_unless_set() {
+    let file = |text: &str| {
+        let config = from_file(text).expect("settings");
+        config.new_master_key_file.display().to_string()
+    };
+    assert_eq!(file("data_dir = \"/d\""), "/d/master.key.new");
+    assert_eq!(file("master_key_file = \"/k/one\""), "/k/one.new");
+    assert_eq!(file("new_master_key_file = \"/k/two\""), "/k/two");
 }

@@ -50,8 +50,25 @@ pub(crate) fn number(value: &Value, least: u32, most: u32) -> Result<u32> {
 
 /// A span of time, at least a millisecond and at most a year.
 pub(crate) fn span(value: &Value) -> Result<Duration> {
+    let span = any_span(value)?;
+    if span.is_zero() || span > Duration::from_secs(366 * 86_400) {
+        bail!("must be more than nothing and at most a year");
+    }
+    Ok(span)
+}
+
+/// A span of time within bounds.
+pub(crate) fn span_within(value: &Value, least: Duration, most: Duration) -> Result<Duration> {
+    let span = any_span(value)?;
+    if !(least..=most).contains(&span) {
+        bail!("must be {}h to {}d", least.as_secs() / 3_600, most.as_secs() / 86_400);
+    }
+    Ok(span)
+}
+
+fn any_span(value: &Value) -> Result<Duration> {
     let wrong = || anyhow!("must be a span of time such as \"30s\", \"10m\" or \"1h\", or a number of seconds");
-    let span = match value {
+    Ok(match value {
         Value::Integer(seconds) => Duration::from_secs(u64::try_from(*seconds).map_err(|_| wrong())?),
         Value::String(text) => {
             let (number, unit) = split_unit(text).ok_or_else(wrong)?;
@@ -66,11 +83,7 @@ pub(crate) fn span(value: &Value) -> Result<Duration> {
             Duration::from_millis(number.checked_mul(ms).ok_or_else(wrong)?)
         }
         _ => return Err(wrong()),
-    };
-    if span.is_zero() || span > Duration::from_secs(366 * 86_400) {
-        bail!("must be more than nothing and at most a year");
-    }
-    Ok(span)
+    })
 }
 
 /// A number of bytes, from 1 to 1 GiB.

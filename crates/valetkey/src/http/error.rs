@@ -52,6 +52,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::ConnectorExists
         | C::ConnectorConflict
         | C::ConnectorSecretsMissing
+        | C::RotationUnderWay
         | C::FlowAlreadyUsed
         | C::ProviderChanged
         | C::AccountChanged

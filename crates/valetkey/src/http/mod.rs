@@ -13,6 +13,7 @@ mod keys;
 mod operation;
 mod pages;
 mod router;
+mod sealing;
 mod serve;
 mod tokens;
 

@@ -15,7 +15,8 @@ use valetkey_core::ErrorCode;
 use valetkey_engine::{Engine, Error};
 
 use super::error::ApiError;
-use super::{audit, connectors, execute, flows, keys, operation, pages, tokens};
+use super::{audit, connectors, execute, flows, keys, operation, pages, sealing, tokens};
+use crate::master::NewMaster;
 
 /// What every handler may use. Cheap to clone: each request does.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) openapi: String,
     pub(crate) stopping: CancellationToken,
     pub(crate) public_base_url: Option<String>,
+    /// Where the master key is found that the one in use is exchanged for.
+    pub(crate) new_master: Arc<NewMaster>,
     /// Which engine the store has.
     pub(crate) store_kind: &'static str,
 }
@@ -45,6 +48,7 @@ impl AppState {
         registry: Registry,
         stopping: CancellationToken,
         public_base_url: Option<&str>,
+        new_master: NewMaster,
         store_kind: &'static str,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -53,6 +57,7 @@ impl AppState {
             openapi: openapi().to_string(),
             stopping,
             public_base_url: public_base_url.map(str::to_owned),
+            new_master: Arc::new(new_master),
             store_kind,
         }))
     }
@@ -82,6 +87,7 @@ impl AppState {
         (name = "connect", description = "Connecting and disconnecting accounts"),
         (name = "use", description = "Using connections"),
         (name = "keys", description = "API keys"),
+        (name = "sealing", description = "The keys that seal what is stored"),
         (name = "operation", description = "Running the service"),
         (name = "pages", description = "What browsers see")))]
 struct Description;
@@ -113,6 +119,9 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(pages::oauth_callback_script))
         .routes(routes!(keys::create_api_key, keys::list_api_keys))
         .routes(routes!(keys::delete_api_key))
+        .routes(routes!(sealing::get_sealing))
+        .routes(routes!(sealing::rotate_key))
+        .routes(routes!(sealing::retire_master_key))
         .routes(routes!(audit::list_audit))
         .routes(routes!(operation::get_status))
         .routes(routes!(operation::healthz))

@@ -1,7 +1,8 @@
 //! What nobody waits for: refreshes ahead of time, revocations that are still owed, the audit log's counted records, the
-//! clock, and sweeping. Every replica does all of it; what must be done once is claimed in the store.
+//! clock, sweeping, keys, and the high-water mark. Every replica does all of it; what must be done once is claimed in the store.
 
 mod clock;
+mod sealing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use valetkey_engine::Engine;
 use crate::system::SystemClock;
 
 pub(crate) use clock::ClockMetrics;
+pub(crate) use sealing::{keep_keys, keep_water};
 
 /// How long a counted audit record collects.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);

@@ -30,6 +30,8 @@ mod postgres;
 mod refresh;
 mod refresh_end;
 mod restart;
+mod restore;
 mod return_url;
+mod rotation;
 mod secrets;
 mod step_up;

@@ -112,6 +112,39 @@ async fn g36_two_processes_refresh_once_and_both_have_the_new_token() {
 }
 
 #[tokio::test]
+async fn c15_c38_processes_learn_of_data_keys_and_of_a_restore_from_each_other() {
+    let Some(schema) = Schema::new().await else { return };
+    let (master_key, admin_key) = (new_master_key(), secret("vk_bootstrap"));
+    let setup = || on(&schema).set("MASTER_KEY", &master_key).with_admin_key(&admin_key);
+    let fake = Fake::start().await;
+    let (one, mut two) = (setup().start().await, setup().start().await);
+    let admin = one.admin();
+    admin.create("api", &connector_for(&fake, &json!({}), &json!({}))).await;
+    let rotated = admin
+        .post("/api/security/sealing/_rotate", &json!({"key": "data"}))
+        .await
+        .expect(200);
+    let started = admin.for_user("u1").start("api", json!({})).await;
+    Browser::new().connect(&started.url).await.connected();
+    let answer = two.admin().for_user("u1").call("api", "/api/whoami").await;
+    assert_eq!(answer["status"], "ok", "after {rotated}: {answer}");
+
+    // An operator puts a backup back and says so; nothing of it is in the way of the processes that run.
+    let (code, said) = setup().command(&["mark-restored"]).await;
+    assert!(
+        code == 0 && said.contains("1 connections have a refresh token of then"),
+        "{said}"
+    );
+    let restored_at = admin.get("/api/security/sealing").await.expect(200)["restored_at"].clone();
+    assert!(restored_at.is_string(), "{restored_at}");
+    two.restart().await;
+    let view = two.admin().get("/api/security/sealing").await.expect(200);
+    assert_eq!(view["restored_at"], restored_at, "a restart notices nothing new");
+    two.admin().for_user("u1").renew("api").await.expect(200);
+    assert_eq!(fake.refreshes(), 1);
+}
+
+#[tokio::test]
 async fn a_process_with_another_master_key_is_refused() {
     let Some(schema) = Schema::new().await else { return };
     let mut first = on(&schema).start().await;
@@ -123,7 +156,10 @@ async fn a_process_with_another_master_key_is_refused() {
     );
     let other = on(&schema).set("MASTER_KEY", &new_master_key());
     let output = other.start_in_vain().await;
-    assert!(output.contains("the master key does not open the database"), "{output}");
+    assert!(
+        output.contains("does not open the database: its data keys are wrapped for"),
+        "{output}"
+    );
 }
 
 #[tokio::test]

@@ -113,7 +113,26 @@ impl Setup {
         .await;
         let output = process.drain().await;
         assert!(!status.success(), "it ended well:\n{output}");
-        output
+        format!("{output}exit code {}\n", status.code().unwrap_or_default())
+    }
+}
+
+impl Setup {
+    /// Runs a command to its end: its exit code, and everything that it said.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> (i32, String) {
+        let ended = Command::new(env!("CARGO_BIN_EXE_valetkey"))
+            .args(arguments)
+            .env_clear()
+            .envs(&self.env)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .output();
+        let ended = within("the end of the command", ended).await.expect("the binary");
+        let said = [ended.stdout, ended.stderr].concat();
+        (
+            ended.status.code().expect("an exit code"),
+            String::from_utf8_lossy(&said).into_owned(),
+        )
     }
 }
 
