@@ -1,24 +1,28 @@
 //! The product: connectors, flows, connections, refresh, use, revocation, actions, audit.
 //!
-//! The engine knows traits only: a [`Store`], a [`Wire`], a clock and a random
+//! The engine knows traits only: a [`Store`], a [`Wire`], a [`Journal`], a clock and a random
 //! source come in from outside, so that tests own them. It has no sockets and no clock of its own, and every task it
 //! starts is tracked, so that a stop can wait for what must not be cut off.
 //!
 //! Where to look: [`flow`] starts the authorization code grant and `callback` ends it; `grant` decides whether a
-//! stored token is used; `refresh` renews it; `revoke` ends it; `action` spends it.
+//! stored token is used; `refresh` renews it; `revoke` ends it; `action` spends it; `background` does what is `due`.
 
 mod action;
 mod audit;
+mod background;
 mod callback;
 mod caller;
 mod connector;
 mod crowd;
 mod discovery;
+mod due;
 mod error;
 pub mod flow;
 mod grant;
+pub mod journal;
 mod key;
 mod metrics;
+mod outage;
 mod refresh;
 mod revoke;
 mod settings;
@@ -32,14 +36,17 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId, Timestamp};
 use valetkey_seal::KeyRing;
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
 use valetkey_store::rows::Digest;
 
 pub use action::{Execute, ExecuteResult, TestResult};
+pub use background::Round;
 pub use callback::{CallbackPage, CallbackRequest};
 pub use caller::Caller;
 pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
@@ -48,9 +55,10 @@ pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
 pub use settings::{CallLimits, RateLimit, Settings};
-pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
+pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, EndNotice, EndReason, UserAuthStatus};
 pub use vault::{OpenVaultError, open_vault};
 
+use journal::Journal;
 use wire::Wire;
 
 /// Everything that the engine is made of. The binary's `app` builds it once.
@@ -62,6 +70,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The network.
     pub wire: Arc<dyn Wire>,
+    /// Where token pairs wait that the store does not take.
+    pub journal: Arc<dyn Journal>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -80,6 +90,7 @@ pub struct Engine {
     settings: Settings,
     store: Arc<dyn Store>,
     wire: Arc<dyn Wire>,
+    journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     ring: KeyRing,
@@ -97,8 +108,18 @@ pub struct Engine {
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
     setbacks: Cache<ConnectionKey, refresh::Setback>,
+    hosts: refresh::Hosts,
+    unwritten: refresh::Unwritten,
     rejections: Cache<ConnectionKey, grant::Rejection>,
+    outage: outage::Outage,
+    stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
+    /// When the use of a connection was last noted in its row.
+    noted_uses: Cache<ConnectionKey, Duration>,
+    slots: Arc<background::Slots>,
+    /// How often in a row background work on a connection failed.
+    stumbles: Cache<ConnectionKey, u32>,
+    revocations: Semaphore,
 }
 
 impl Engine {
@@ -108,10 +129,16 @@ impl Engine {
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
         let crowds = crowd::Crowds::new(&parts.settings.calls);
+        let slots = background::Slots::new(
+            parts.settings.background_refreshes,
+            parts.settings.background_refreshes_per_host,
+        );
+        let hosts = refresh::Hosts::new(parts.settings.token_concurrency);
         Arc::new(Self {
             settings: parts.settings,
             store: parts.store,
             wire: parts.wire,
+            journal: parts.journal,
             clock: parts.clock,
             rng: parts.rng,
             ring: parts.ring,
@@ -128,8 +155,16 @@ impl Engine {
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),
             setbacks: Cache::new(10_000),
+            hosts,
+            unwritten: refresh::Unwritten::default(),
             rejections: Cache::new(10_000),
+            outage: outage::Outage::default(),
+            stopping: CancellationToken::new(),
             uses: Mutex::default(),
+            noted_uses: Cache::new(cached),
+            slots,
+            stumbles: Cache::new(10_000),
+            revocations: Semaphore::new(revoke::CONCURRENCY),
         })
     }
 
@@ -146,6 +181,16 @@ impl Engine {
     /// Whether the store answers and can be written.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.probe().await?)
+    }
+
+    /// What the store's own clock says; `None` if it has none but the process's.
+    pub async fn store_time(&self) -> Result<Option<Timestamp>> {
+        Ok(self.store.time().await?)
+    }
+
+    /// Says that a stop is near: a token pair that is safe in the rescue journal is left there for the next start.
+    pub fn prepare_stop(&self) {
+        self.stopping.cancel();
     }
 
     fn vault(&self) -> vault::Vault<'_> {

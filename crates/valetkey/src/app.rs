@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Secret;
+use valetkey_core::{Clock, Secret};
 use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
 use valetkey_seal::{MasterKey, SealError};
 use valetkey_spec::Catalogue;
@@ -19,8 +19,10 @@ use valetkey_store::Vault;
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
+use crate::journal::FileJournal;
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
+use crate::work::ClockMetrics;
 use crate::workers::Workers;
 use place::Place;
 
@@ -52,6 +54,8 @@ pub(crate) struct App {
     front: Arc<Front>,
     listener: TcpListener,
     place: Place,
+    clock: Arc<SystemClock>,
+    clock_metrics: ClockMetrics,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -61,18 +65,23 @@ pub(crate) struct App {
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
     pub(crate) place: Place,
+    pub(crate) clock: Arc<SystemClock>,
     pub(crate) tasks: TaskTracker,
 }
 
 /// Opens the store and builds the engine.
 pub(crate) async fn build_core(config: &Config) -> Result<Core> {
-    build_core_on(Place::open(config).await?, config).await
+    build_core_on(Place::open(config).await?, config, SystemClock::new()).await
 }
 
-async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
+async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Result<Core> {
     let store = place.store();
     let rng = Arc::new(SystemRng);
-    let clock = Arc::new(SystemClock::new());
+    let clock = Arc::new(clock);
+    let asked_at = clock.monotonic();
+    if let Some(time) = store.time().await? {
+        clock.anchor(time, asked_at);
+    }
     let master = master_key(config, &place, &*store, &rng).await?;
     let ring = open_vault(&*store, &master, &*clock, &*rng)
         .await
@@ -96,17 +105,26 @@ async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
         connect_timeout: Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
+    let rescue = config.data_dir.join("rescue");
+    let journal = FileJournal::open(&rescue)
+        .map_err(|e| Refusal::Configuration(format!("data_dir: cannot use {}: {e}", rescue.display())))?;
     let engine = Engine::new(Parts {
         settings: engine_settings(config),
         store,
         wire: Arc::new(wire),
-        clock,
+        journal: Arc::new(journal),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         rng,
         ring,
         catalogue,
         tasks: tasks.clone(),
     });
-    Ok(Core { engine, place, tasks })
+    Ok(Core {
+        engine,
+        place,
+        clock,
+        tasks,
+    })
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -119,7 +137,13 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        refresh_lease: config.token_timeout + Duration::from_secs(10),
+        // Three quarters of a lease are for one request.
+        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + Duration::from_secs(10)),
+        refresh_patience: config.token_timeout + Duration::from_secs(5),
+        token_concurrency: config.token_concurrency,
+        background_refreshes: config.background_refreshes,
+        background_refreshes_per_host: config.background_refreshes_per_host,
+        unused_after: config.unused_after,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         calls: config.calls,
@@ -152,7 +176,17 @@ async fn master_key(config: &Config, place: &Place, vault: &dyn Vault, rng: &Sys
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
     let place = Place::open_patiently(config).await?;
-    let Core { engine, place, tasks } = build_core_on(place, config).await?;
+    let Core {
+        engine,
+        place,
+        clock,
+        tasks,
+    } = build_core_on(place, config, SystemClock::new()).await?;
+    // Before anybody is served: what is in the journal is newer than what is in the store.
+    engine
+        .replay_journal()
+        .await
+        .map_err(|e| anyhow::anyhow!("the rescue journal: {}", e.cause.unwrap_or(e.message)))?;
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -163,6 +197,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     engine.metrics().register(&mut registry);
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
+    let clock_metrics = ClockMetrics::default();
+    clock_metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
     let state = AppState::new(
         Arc::clone(&engine),
@@ -187,6 +223,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         front: Arc::new(front),
         listener,
         place,
+        clock,
+        clock_metrics,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -206,7 +244,13 @@ impl App {
 
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
-        crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        crate::work::start(
+            &self.engine,
+            &self.clock,
+            &self.clock_metrics,
+            &self.tasks,
+            &self.stopping,
+        );
         let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
@@ -216,6 +260,7 @@ impl App {
             self.stopping.clone(),
         )
         .await;
+        self.engine.prepare_stop();
         self.connections.close();
         self.tasks.close();
         self.connections.wait().await;
@@ -226,3 +271,6 @@ impl App {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

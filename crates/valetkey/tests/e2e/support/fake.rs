@@ -74,6 +74,7 @@ struct State {
     access: BTreeMap<String, Access>,
     refresh: BTreeMap<String, (String, String)>,
     revoked: Vec<String>,
+    revocation: Option<Reply>,
     secrets: Vec<String>,
 }
 
@@ -108,6 +109,7 @@ impl Fake {
             access: BTreeMap::new(),
             refresh: BTreeMap::new(),
             revoked: Vec::new(),
+            revocation: None,
         }));
         let shared = Arc::clone(&state);
         let server = Server::start(move |seen| shared.lock().expect("a state").answer(&seen)).await;
@@ -208,6 +210,11 @@ impl Fake {
         self.lock().api = reply.into();
     }
 
+    /// Revocations are answered with this instead of being done; `None` makes it honest again.
+    pub(crate) fn answer_revocations(&self, reply: impl Into<Option<Reply>>) {
+        self.lock().revocation = reply.into();
+    }
+
     /// Forgets every grant: the next refresh is answered `invalid_grant`.
     pub(crate) fn forget_grants(&self) {
         self.lock().refresh.clear();
@@ -296,6 +303,7 @@ impl State {
                     None => reply,
                 }
             }
+            "/revoke" if self.revocation.is_some() => self.revocation.clone().expect("a reply"),
             "/revoke" => {
                 let token = seen.form().remove("token").unwrap_or_default();
                 self.refresh.remove(&token);
