@@ -154,7 +154,7 @@ impl Refreshes for PostgresStore {
 
     async fn list_due(&self, now: Timestamp, skip: &[SpaceId], limit: u32) -> Result<Vec<Due>> {
         let skip = Value::Texts(skip.iter().map(|space| space.as_str().into()).collect());
-        let rows = self.write(LIST_DUE, &[now.into(), skip, limit.into()]).await?;
+        let rows = self.list(LIST_DUE, &[now.into(), skip, limit.into()]).await?;
         all(&rows, due_from_row)
     }
 
