@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
+use valetkey_engine::wire::Wire;
 use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
 use valetkey_seal::{MasterKey, SealError};
 use valetkey_spec::Catalogue;
@@ -98,10 +99,13 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         connect_timeout: std::time::Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
+    let (whole, wire): (Arc<dyn Store>, Arc<dyn Wire>) = (Arc::clone(&store) as _, Arc::new(wire));
+    #[cfg(debug_assertions)]
+    let (whole, wire) = with_crash_points(config, whole, wire)?;
     let engine = Engine::new(Parts {
         settings: engine_settings(config),
-        store: Arc::clone(&store) as Arc<dyn Store>,
-        wire: Arc::new(wire),
+        store: whole,
+        wire,
         clock,
         rng,
         ring,
@@ -109,6 +113,23 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         tasks: tasks.clone(),
     });
     Ok(Core { engine, store, tasks })
+}
+
+/// Lets tests end the process at chosen moments.
+#[cfg(debug_assertions)]
+fn with_crash_points(
+    config: &Config,
+    store: Arc<dyn Store>,
+    wire: Arc<dyn Wire>,
+) -> Result<(Arc<dyn Store>, Arc<dyn Wire>)> {
+    let Some(text) = &config.crash_at else {
+        return Ok((store, wire));
+    };
+    let plan = text
+        .parse()
+        .map_err(|error| Refusal::Configuration(format!("crash_at: {error}")))?;
+    tracing::warn!(at = text, "this process is going to be disturbed for a test");
+    Ok(crate::crash::around(plan, store, wire))
 }
 
 fn engine_settings(config: &Config) -> Settings {

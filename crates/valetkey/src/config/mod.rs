@@ -49,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
+    #[cfg(debug_assertions)]
+    pub(crate) crash_at: Option<String>,
 }
 
 /// A value and where it was set.
@@ -124,9 +126,7 @@ impl Values {
     /// Adds what variables with the prefix `VALETKEY_` say.
     pub(crate) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<()> {
         for (name, text) in variables.filter(|(name, _)| name.starts_with("VALETKEY_")) {
-            let setting = SETTINGS
-                .iter()
-                .find(|s| s.variable() == name)
+            let setting = table::find_variable(&name)
                 .ok_or_else(|| anyhow!("the environment variable {name} is not a setting of valetkey"))?;
             self.add_text(setting.path, &text, name)?;
         }
@@ -221,6 +221,8 @@ impl Values {
                 "oauth.rate_limits.callback.limit",
                 "oauth.rate_limits.callback.lookback_window",
             )?,
+            #[cfg(debug_assertions)]
+            crash_at: self.read("crash_at", value::text)?,
             data_dir,
         })
     }

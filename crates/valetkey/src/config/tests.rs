@@ -114,3 +114,13 @@ fn the_example_file_holds_every_setting_and_is_valid() {
     from_file(&uncommented).expect("the example is valid");
     assert!(SETTINGS.iter().all(|s| example.contains(&s.variable())));
 }
+
+#[test]
+fn crash_points_are_only_in_builds_for_tests() {
+    let set = from_env(&[("VALETKEY_CRASH_AT", "refresh.sent")]);
+    assert!(!example().contains("crash"), "nobody is told");
+    #[cfg(debug_assertions)]
+    assert_eq!(set.expect("settings").crash_at.as_deref(), Some("refresh.sent"));
+    #[cfg(not(debug_assertions))]
+    assert!(set.expect_err("unknown").to_string().contains("VALETKEY_CRASH_AT"));
+}
