@@ -14,8 +14,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-const CLIENTS: u64 = 32;
-
 /// Who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Client {
@@ -34,6 +32,25 @@ pub(crate) struct Target {
     /// Every request is for another of so many users.
     pub(crate) users: u64,
     pub(crate) body: String,
+    /// How many ask at the same time.
+    pub(crate) clients: u64,
+}
+
+/// What a load came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Figures {
+    /// Good answers a second.
+    pub(crate) rate: f64,
+    /// How long each answer took, in microseconds, ascending.
+    pub(crate) micros: Vec<u32>,
+}
+
+impl Figures {
+    /// The time within which so many of a hundred answers came, in microseconds.
+    pub(crate) fn percentile(&self, percent: usize) -> u32 {
+        let place = self.micros.len().saturating_sub(1) * percent / 100;
+        self.micros.get(place).copied().unwrap_or_default()
+    }
 }
 
 /// Runs loads.
@@ -43,52 +60,54 @@ impl Load {
     /// Sends so many requests and says how many were answered well.
     pub(crate) async fn count(target: &Target, total: u64) -> Result<u64> {
         let next = Arc::new(AtomicU64::new(0));
-        Self::run(target, Client::Raw, move || {
-            Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < total)
-        })
-        .await
+        let next_request = move || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|n| *n < total);
+        Ok(Self::run(target, Client::Raw, next_request).await?.len() as u64)
     }
 
-    /// Sends requests for a while and says how many were answered a second.
+    /// Sends requests for a while.
     #[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
-    pub(crate) async fn rate(target: &Target, client: Client, span: Duration, round: u64) -> Result<f64> {
+    pub(crate) async fn rate(target: &Target, client: Client, span: Duration, round: u64) -> Result<Figures> {
         // A large odd step visits all users in an order without runs, another one each round.
         let next = Arc::new(AtomicU64::new(round.wrapping_mul(7_919)));
         let start = Instant::now();
         let next_request =
             move || (start.elapsed() < span).then(|| next.fetch_add(1, Ordering::Relaxed).wrapping_mul(48_271));
-        let answered = Self::run(target, client, next_request).await?;
-        Ok(answered as f64 / start.elapsed().as_secs_f64())
+        let mut micros = Self::run(target, client, next_request).await?;
+        let rate = micros.len() as f64 / start.elapsed().as_secs_f64();
+        micros.sort_unstable();
+        Ok(Figures { rate, micros })
     }
 
     async fn run(
         target: &Target,
         client: Client,
         next: impl Fn() -> Option<u64> + Clone + Send + 'static,
-    ) -> Result<u64> {
+    ) -> Result<Vec<u32>> {
         let mut clients = JoinSet::new();
-        for _ in 0..CLIENTS {
+        for _ in 0..target.clients {
             let (target, next) = (target.clone(), next.clone());
             match client {
                 Client::Raw => clients.spawn(async move { raw(&target, next).await }),
                 Client::Reqwest => clients.spawn(async move { ordinary(&target, next).await }),
             };
         }
-        let mut total = 0;
+        let mut all = Vec::new();
         while let Some(done) = clients.join_next().await {
-            total += done??;
+            all.append(&mut done??);
         }
-        Ok(total)
+        Ok(all)
     }
 }
 
 /// Each client has a pool of its own, with one connection in it.
-async fn ordinary(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+async fn ordinary(target: &Target, next: impl Fn() -> Option<u64>) -> Result<Vec<u32>> {
     let client = reqwest::Client::builder().no_proxy().build()?;
     let url = format!("http://127.0.0.1:{}{}", target.port, target.path);
-    let mut answered = 0;
+    let mut answered = Vec::new();
     while let Some(number) = next() {
+        let asked = Instant::now();
         let response = client
             .post(&url)
             .header("authorization", format!("ApiKey {}", target.key))
@@ -99,7 +118,7 @@ async fn ordinary(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64
             .await?;
         let status = response.status();
         check(status.as_u16(), &response.bytes().await?)?;
-        answered += 1;
+        answered.push(micros(asked));
     }
     Ok(answered)
 }
@@ -112,12 +131,18 @@ fn check(status: u16, body: &[u8]) -> Result<()> {
     Ok(())
 }
 
-async fn raw(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
+fn micros(asked: Instant) -> u32 {
+    u32::try_from(asked.elapsed().as_micros()).unwrap_or(u32::MAX)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+async fn raw(target: &Target, next: impl Fn() -> Option<u64>) -> Result<Vec<u32>> {
     let mut stream = TcpStream::connect(("127.0.0.1", target.port)).await?;
     stream.set_nodelay(true)?;
     let mut buffer = vec![0; 16 * 1024];
-    let mut answered = 0;
+    let mut answered = Vec::new();
     while let Some(number) = next() {
+        let asked = Instant::now();
         let request = format!(
             "POST {} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: ApiKey {}\r\nx-valetkey-user: user-{}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
@@ -129,7 +154,7 @@ async fn raw(target: &Target, next: impl Fn() -> Option<u64>) -> Result<u64> {
         );
         stream.write_all(request.as_bytes()).await?;
         read_answer(&mut stream, &mut buffer).await?;
-        answered += 1;
+        answered.push(micros(asked));
     }
     Ok(answered)
 }
