@@ -1,10 +1,10 @@
 //! The composition root: builds the application from its settings, runs it, and stops it in order.
 
-use std::fs::DirBuilder;
+mod place;
+
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prometheus_client::registry::Registry;
@@ -12,25 +12,24 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::Secret;
-use valetkey_engine::wire::Wire;
 use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
 use valetkey_seal::{MasterKey, SealError};
 use valetkey_spec::Catalogue;
-use valetkey_store::sqlite::SqliteStore;
-use valetkey_store::{Store, StoreError, Vault as _};
+use valetkey_store::Vault;
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
 use crate::workers::Workers;
+use place::Place;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The data directory is in use.
+    /// The data directory is in use, or the database cannot be used now.
     #[error("{0}")]
-    InUse(String),
+    NotNow(String),
     /// The master key is missing or another one, or a setting is wrong.
     #[error("{0}")]
     Configuration(String),
@@ -39,7 +38,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::InUse(_) => 75,
+            Self::NotNow(_) => 75,
             Self::Configuration(_) => 78,
         }
     }
@@ -52,7 +51,7 @@ pub(crate) struct App {
     pub(crate) first_key: Option<Secret<String>>,
     front: Arc<Front>,
     listener: TcpListener,
-    store: Arc<SqliteStore>,
+    place: Place,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -61,28 +60,26 @@ pub(crate) struct App {
 /// The engine with what it stands on.
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) place: Place,
     pub(crate) tasks: TaskTracker,
 }
 
-/// Opens the data directory and builds the engine.
+/// Opens the store and builds the engine.
 pub(crate) async fn build_core(config: &Config) -> Result<Core> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .with_context(|| format!("data_dir: cannot make {}", config.data_dir.display()))?;
-    let store = Arc::new(open_store(&config.data_dir)?);
+    build_core_on(Place::open(config).await?, config).await
+}
+
+async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
+    let store = place.store();
     let rng = Arc::new(SystemRng);
     let clock = Arc::new(SystemClock::new());
-    let master = master_key(config, &store, &rng).await?;
+    let master = master_key(config, &place, &*store, &rng).await?;
     let ring = open_vault(&*store, &master, &*clock, &*rng)
         .await
         .map_err(|error| match error {
             OpenVaultError::Seal(SealError::WrongMasterKey) => Refusal::Configuration(format!(
-                "the master key does not open {}: it is not the one that this data directory was made with. \
-             Put the right one back ({}); nothing was changed",
-                config.data_dir.display(),
+                "the master key does not open {place}: it is not the one that this was made with. \
+                 Put the right one back ({}); nothing was changed",
                 config.master_key_file.display()
             ))
             .into(),
@@ -96,40 +93,36 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         allow_insecure_http: config.allow_insecure_http.clone(),
         upstreams: config.upstreams.clone(),
         extra_ca_file: config.extra_ca_file.clone(),
-        connect_timeout: std::time::Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
-    let (whole, wire): (Arc<dyn Store>, Arc<dyn Wire>) = (Arc::clone(&store) as _, Arc::new(wire));
-    #[cfg(debug_assertions)]
-    let (whole, wire) = with_crash_points(config, whole, wire)?;
-    let engine = Engine::new(Parts {
+    let parts = Parts {
         settings: engine_settings(config),
-        store: whole,
-        wire,
+        store,
+        wire: Arc::new(wire),
         clock,
         rng,
         ring,
         catalogue,
         tasks: tasks.clone(),
-    });
-    Ok(Core { engine, store, tasks })
+    };
+    #[cfg(debug_assertions)]
+    let parts = with_crash_points(config, parts)?;
+    let engine = Engine::new(parts);
+    Ok(Core { engine, place, tasks })
 }
 
 /// Lets tests end the process at chosen moments.
 #[cfg(debug_assertions)]
-fn with_crash_points(
-    config: &Config,
-    store: Arc<dyn Store>,
-    wire: Arc<dyn Wire>,
-) -> Result<(Arc<dyn Store>, Arc<dyn Wire>)> {
+fn with_crash_points(config: &Config, parts: Parts) -> Result<Parts> {
     let Some(text) = &config.crash_at else {
-        return Ok((store, wire));
+        return Ok(parts);
     };
     let plan = text
         .parse()
         .map_err(|error| Refusal::Configuration(format!("crash_at: {error}")))?;
     tracing::warn!(at = text, "this process is going to be disturbed for a test");
-    Ok(crate::crash::around(plan, store, wire))
+    Ok(crate::crash::around(plan, parts))
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -142,45 +135,40 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
+        refresh_lease: config.token_timeout + Duration::from_secs(10),
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         calls: config.calls,
+        // Another process may have changed what this one remembers of a shared store.
+        cache_max_age: config.database.is_some().then_some(Duration::from_secs(1)),
         ..Settings::default()
     }
 }
 
-fn open_store(data_dir: &Path) -> Result<SqliteStore> {
-    SqliteStore::open(&data_dir.join("valetkey.db")).map_err(|error| match error {
-        StoreError::Unavailable(_) => Refusal::InUse(format!("data_dir {}: {error}", data_dir.display())).into(),
-        StoreError::Corrupt(_) => Refusal::Configuration(format!("data_dir {}: {error}", data_dir.display())).into(),
-    })
-}
-
-/// The master key: given, read from its file, or made for a new data directory. It is never made for one that exists.
-async fn master_key(config: &Config, store: &SqliteStore, rng: &SystemRng) -> Result<MasterKey> {
+/// The master key: given, read from its file, or made for a new store. It is never made for one that exists.
+async fn master_key(config: &Config, place: &Place, vault: &dyn Vault, rng: &SystemRng) -> Result<MasterKey> {
     let refuse = |what: &str, error: &dyn std::fmt::Display| Refusal::Configuration(format!("{what}: {error}"));
     if let Some(text) = &config.master_key {
         return Ok(MasterKey::parse(text.expose()).map_err(|e| refuse("master_key", &e))?);
     }
     let file = &config.master_key_file;
-    let place = format!("master_key_file {}", file.display());
+    let key = format!("master_key_file {}", file.display());
     if file.exists() {
-        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&place, &e))?);
+        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&key, &e))?);
     }
-    if store.vault().await?.is_some() {
+    if vault.vault().await?.is_some() {
         return Err(Refusal::Configuration(format!(
-            "{place} does not exist, but {} was made with one. Put the file back, or set master_key; nothing was changed",
-            config.data_dir.display()
+            "{key} does not exist, but {place} was made with one. Put the file back, or set master_key; nothing was changed"
         ))
         .into());
     }
-    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&place, &e))?)
+    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&key, &e))?)
 }
 
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
-    let Core { engine, store, tasks } = build_core(config).await?;
+    let place = Place::open_patiently(config).await?;
+    let Core { engine, place, tasks } = build_core_on(place, config).await?;
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -192,7 +180,13 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
-    let state = AppState::new(Arc::clone(&engine), registry, stopping.clone(), public_base_url);
+    let state = AppState::new(
+        Arc::clone(&engine),
+        registry,
+        stopping.clone(),
+        public_base_url,
+        place.kind(),
+    );
     let front = Front::new(
         Arc::clone(&engine),
         crate::http::router(state),
@@ -208,7 +202,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         first_key,
         front: Arc::new(front),
         listener,
-        store,
+        place,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -244,7 +238,7 @@ impl App {
         self.tasks.wait().await;
         drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
-        self.store.close();
+        self.place.close();
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use toml::Value;
 use url::Url;
 use valetkey_core::Secret;
 use valetkey_engine::{CallLimits, RateLimit};
+use valetkey_store::postgres::Address;
 
 use table::{Kind, SETTINGS};
 
@@ -27,6 +28,7 @@ pub(crate) use table::example;
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    pub(crate) database: Option<Address>,
     pub(crate) public_base_url: Option<Url>,
     pub(crate) master_key: Option<Secret<String>>,
     pub(crate) master_key_file: PathBuf,
@@ -163,12 +165,6 @@ impl Values {
 
     /// Checks everything and makes the settings of it.
     pub(crate) fn check(&self) -> Result<Config> {
-        if let Some(url) = self.read("database_url", value::text)?.filter(|u| !u.is_empty()) {
-            let scheme = url.split(':').next().unwrap_or_default().to_owned();
-            bail!(
-                "database_url: this version keeps everything in the data directory and cannot use {scheme}; leave it unset"
-            );
-        }
         let data_dir: PathBuf = self.must("data_dir", non_empty)?.into();
         let limit = |limit, window| -> Result<RateLimit> {
             Ok(RateLimit {
@@ -183,6 +179,7 @@ impl Values {
                     .parse()
                     .map_err(|_| anyhow!("must be an address and a port such as \"127.0.0.1:7420\""))
             })?,
+            database: self.read("database_url", database)?.flatten(),
             public_base_url: self.read("public_base_url", base_url)?,
             master_key: self
                 .read("master_key", value::text)?
@@ -249,6 +246,14 @@ fn non_empty(v: &Value) -> Result<String> {
         bail!("must not be empty; leave it out instead");
     }
     Ok(text)
+}
+
+/// Its error never quotes the text, which may hold a password.
+fn database(v: &Value) -> Result<Option<Address>> {
+    match value::text(v)?.as_str() {
+        "" => Ok(None),
+        text => Ok(Some(text.parse()?)),
+    }
 }
 
 fn base_url(v: &Value) -> Result<Url> {

@@ -55,9 +55,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "database_url",
-        Kind::Text,
+        Kind::Secret,
         "",
-        "Another store than the embedded one. Not in this version.",
+        "A PostgreSQL database to keep everything in instead: `postgres://user:password@host/name`.",
     ),
     setting(
         "public_base_url",

@@ -82,10 +82,34 @@ fn e41_a_wrong_value_is_refused_with_its_name_and_place() {
         ),
         ("response_timeout = \"soon\"", "response_timeout"),
         ("allowed_hosts = \"*\"", "allowed_hosts"),
-        ("database_url = \"postgres://x\"", "database_url"),
+        ("database_url = \"mysql://x\"", "database_url"),
+        ("database_url = \"postgres://db/x?sslmode=prefer\"", "database_url"),
     ] {
         let error = from_file(text).expect_err(text).to_string();
         assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn the_password_of_a_database_is_never_shown() {
+    let config = from_file("database_url = \"postgres://ada:hunter2@db.example.com/keys\"").expect("settings");
+    let shown = format!("{config:#?}");
+    assert!(
+        shown.contains("db.example.com") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    for wrong in [
+        "postgres://ada:hunter2",
+        "ada:hunter2@db",
+        "postgres://ada:hunter2@db/x?sslmode=hunter2",
+    ] {
+        let error = from_file(&format!("database_url = \"{wrong}\""))
+            .expect_err(wrong)
+            .to_string();
+        assert!(
+            error.starts_with("database_url ") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }
 

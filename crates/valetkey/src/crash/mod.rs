@@ -18,18 +18,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
-use valetkey_engine::wire::Wire;
-use valetkey_store::{Store, StoreError};
+use valetkey_engine::Parts;
+use valetkey_store::StoreError;
 
 use point::Edge;
 
-/// Puts the crash points of a plan around a store and a wire.
-pub(crate) fn around(plan: Plan, store: Arc<dyn Store>, wire: Arc<dyn Wire>) -> (Arc<dyn Store>, Arc<dyn Wire>) {
+/// Puts the crash points of a plan around what an engine stands on.
+pub(crate) fn around(plan: Plan, parts: Parts) -> Parts {
     let plan = Arc::new(plan);
-    (
-        Arc::new(store::Crashing::new(store, Arc::clone(&plan))),
-        Arc::new(wire::Crashing::new(wire, plan)),
-    )
+    Parts {
+        store: Arc::new(store::Crashing::new(parts.store, Arc::clone(&plan))),
+        wire: Arc::new(wire::Crashing::new(parts.wire, plan)),
+        ..parts
+    }
 }
 
 /// What happens at which points.

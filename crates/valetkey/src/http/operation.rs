@@ -53,7 +53,7 @@ pub(crate) async fn get_status(
     let ready = state.engine.ready().await.is_ok();
     let details = match guarded {
         Ok(Guarded(caller)) if caller.principal.may(Privilege::Admin) => Some(json!({
-            "store": { "kind": "sqlite", "writable": ready },
+            "store": { "kind": state.store_kind, "writable": ready },
             "connector_types": state.engine.catalogue().iter().count(),
             "public_base_url": state.public_base_url.as_deref(),
         })),

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) openapi: String,
     pub(crate) stopping: CancellationToken,
     pub(crate) public_base_url: Option<String>,
+    /// Which engine the store has.
+    pub(crate) store_kind: &'static str,
 }
 
 impl Deref for AppState {
@@ -43,6 +45,7 @@ impl AppState {
         registry: Registry,
         stopping: CancellationToken,
         public_base_url: Option<&str>,
+        store_kind: &'static str,
     ) -> Self {
         Self(Arc::new(Shared {
             engine,
@@ -50,6 +53,7 @@ impl AppState {
             openapi: openapi().to_string(),
             stopping,
             public_base_url: public_base_url.map(str::to_owned),
+            store_kind,
         }))
     }
 

@@ -26,6 +26,7 @@ mod flow_request;
 mod flow_start;
 mod oidc;
 mod pages;
+mod postgres;
 mod refresh;
 mod refresh_end;
 mod restart;

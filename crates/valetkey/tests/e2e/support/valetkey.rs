@@ -59,6 +59,12 @@ impl Setup {
         self.set("CONNECTORS_DIR", &types)
     }
 
+    /// Has this admin key, as another process on the same store.
+    pub(crate) fn with_admin_key(mut self, key: &str) -> Self {
+        key.clone_into(&mut self.admin_key);
+        self.set("BOOTSTRAP_API_KEY", key)
+    }
+
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.env.remove(&format!("VALETKEY_{name}"));
         self
