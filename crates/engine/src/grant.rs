@@ -4,6 +4,8 @@
 //! fifth of the token's lifetime, so that short tokens do not loop. A stale token that still works is handed out while a
 //! refresh runs in the background; callers never wait for a refresh that they do not need.
 
+mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,6 +164,7 @@ impl Engine {
         key: &ConnectionKey,
         need: &Need,
     ) -> Result<Ready> {
+        let began = self.clock.now();
         let mut seen = self.cached(key).await?;
         for _ in 0..MAX_LOOKS {
             let Some(connection) = seen else {
@@ -177,56 +180,36 @@ impl Engine {
                 seen = Some(self.mint_or_refuse(connector, key, reason, row.generation).await?);
                 continue;
             }
-            let grant = row
-                .grant
-                .as_ref()
-                .ok_or_else(|| Error::internal("an active connection has no grant"))?;
-            let renewable = grant.sealed_refresh.is_some() || is_client_credentials(connector);
-            let why = match need {
-                Need::Instead(rejected) => {
-                    let ready = self.open(&connection)?;
-                    if ready.access_token.same_as(rejected.expose()) {
-                        if !renewable {
-                            return Err(Authorization::new(
-                                Reason::TokenRevoked,
-                                &connector.row.auth_type,
-                                &key.connector,
-                            )
-                            .into());
-                        }
-                        self.check_cool_down(row)?;
-                        Some(Why::Rejected)
-                    } else {
-                        Self::must_renew(grant, now, None)
-                    }
+            let Some(why) = self.why_renew(connector, &connection, need, now)? else {
+                if is_renewable(connector, row) && self.is_stale(row, now) {
+                    self.renew_in_background(connector, key, row.generation);
                 }
-                Need::Usable => Self::must_renew(grant, now, None),
-                Need::Lasting(span) => Self::must_renew(grant, now, Some(*span)),
+                return self.open(&connection);
             };
-            match why {
-                Some(why) if renewable => {
-                    let generation = row.generation;
-                    let renewed = self.renew(connector, key, generation, why).await?;
-                    if why == Why::Rejected && renewed.row.generation > generation {
-                        let rejection = Rejection {
-                            generation: renewed.row.generation,
-                            cool_until: None,
-                        };
-                        self.rejections.insert(key.clone(), rejection);
-                    }
-                    // A renewed token is as good as it gets, even if it does not last as long as asked for.
-                    if renewed.row.generation > generation && needs_person(connector, &renewed.row, now).is_none() {
-                        return self.open(&renewed);
-                    }
-                    seen = Some(renewed);
-                }
-                _ => {
-                    if renewable && self.is_stale(grant, now) {
-                        self.renew_in_background(connector, key, row.generation);
-                    }
+            let renewed = match self.renew(connector, key, row.generation, why).await {
+                Ok(renewed) => renewed,
+                // Whoever renews it takes long. A token that works is better than none.
+                Err(busy)
+                    if busy.code == ErrorCode::RefreshBusy
+                        && why == Why::Expired
+                        && !must_renew(connector, row, self.clock.now(), None) =>
+                {
                     return self.open(&connection);
                 }
+                Err(error) => return Err(error),
+            };
+            if renewed.row.generation > row.generation {
+                if why == Why::Rejected {
+                    self.note_rejection(&renewed.row);
+                }
+                // A renewed token is as good as it gets, even if it does not last as long as asked for. One that others
+                // renewed long ago is looked at like any other.
+                let renewed_at = renewed.row.refreshed_at.unwrap_or(renewed.row.connected_at);
+                if renewed_at >= began && needs_person(connector, &renewed.row, now).is_none() {
+                    return self.open(&renewed);
+                }
             }
+            seen = Some(renewed);
         }
         Err(Error::new(
             ErrorCode::ProviderUnavailable,
@@ -235,18 +218,45 @@ impl Engine {
         .retry_after(Duration::from_secs(1)))
     }
 
-    /// Whether the caller must wait for a new token.
-    fn must_renew(grant: &GrantRow, now: Timestamp, lasting: Option<Duration>) -> Option<Why> {
-        let end = grant.expires_at?;
-        let left = end.since(now);
-        let enough = lasting.map_or(!left.is_zero(), |span| left > span);
-        (!enough).then_some(Why::Expired)
+    /// Why the caller must wait for a new token, if it must and there can be one.
+    fn why_renew(
+        &self,
+        connector: &Connector,
+        connection: &Arc<CachedConnection>,
+        need: &Need,
+        now: Timestamp,
+    ) -> Result<Option<Why>> {
+        let row = &connection.row;
+        let lasting = match need {
+            Need::Instead(rejected) if self.open(connection)?.access_token.same_as(rejected.expose()) => {
+                if is_renewable(connector, row) {
+                    self.check_cool_down(row)?;
+                    return Ok(Some(Why::Rejected));
+                }
+                let refused = Authorization::new(Reason::TokenRevoked, &connector.row.auth_type, &row.key.connector);
+                return Err(refused.into());
+            }
+            Need::Instead(_) | Need::Usable => None,
+            Need::Lasting(span) => Some(*span),
+        };
+        let must = is_renewable(connector, row) && must_renew(connector, row, now, lasting);
+        Ok(must.then_some(Why::Expired))
     }
 
-    fn is_stale(&self, grant: &GrantRow, now: Timestamp) -> bool {
-        grant
-            .expires_at
-            .is_some_and(|end| end.since(now) <= margin(grant, self.settings.refresh_margin))
+    fn is_stale(&self, row: &ConnectionRow, now: Timestamp) -> bool {
+        row.grant.as_ref().is_some_and(|grant| {
+            let margin = margin(grant, self.settings.refresh_margin);
+            grant.expires_at.is_some_and(|end| end.since(now) <= margin)
+        })
+    }
+
+    /// The token of this row was minted because the one before was rejected.
+    fn note_rejection(&self, row: &ConnectionRow) {
+        let rejection = Rejection {
+            generation: row.generation,
+            cool_until: None,
+        };
+        self.rejections.insert(row.key.clone(), rejection);
     }
 
     /// A token minted after a rejection and rejected again costs no refresh for a while: an API that answers 401 to
@@ -295,37 +305,6 @@ impl Engine {
             return self.renew(connector, key, generation, Why::Mint).await;
         }
         Err(Authorization::new(reason, &connector.row.auth_type, &key.connector).into())
-    }
-
-    /// A connection, from memory or from the store. Tombstones count as nothing.
-    pub(crate) async fn cached(&self, key: &ConnectionKey) -> Result<Option<Arc<CachedConnection>>> {
-        if let Some(known) = self.connections.get(key).filter(|c| self.is_recent(c.read_at)) {
-            self.metrics.cache("hit");
-            return Ok(Some(known));
-        }
-        self.metrics.cache("miss");
-        let row = self.store.get_connection(key).await?;
-        Ok(row
-            .filter(|r| r.state != ConnectionState::Disconnected)
-            .map(|row| self.remember(row)))
-    }
-
-    /// Remembers a row, unless a newer one is known.
-    pub(crate) fn remember(&self, row: ConnectionRow) -> Arc<CachedConnection> {
-        let connection = Arc::new(CachedConnection {
-            row,
-            read_at: self.clock.monotonic(),
-        });
-        let newer = self
-            .connections
-            .get(&connection.row.key)
-            .filter(|c| c.row.generation > connection.row.generation);
-        if let Some(newer) = newer {
-            return newer;
-        }
-        self.connections
-            .insert(connection.row.key.clone(), Arc::clone(&connection));
-        connection
     }
 
     /// Opens the access token of a connection, for use.
@@ -495,6 +474,25 @@ pub(crate) fn margin(grant: &GrantRow, setting: Duration) -> Duration {
         .and_then(|ms| u64::try_from(ms).ok())
         .map(Duration::from_millis);
     lifetime.map_or(setting, |l| setting.min(l / 5))
+}
+
+/// Whether there is a way to a new token.
+fn is_renewable(connector: &Connector, row: &ConnectionRow) -> bool {
+    let has_refresh_token = row.grant.as_ref().is_some_and(|grant| grant.sealed_refresh.is_some());
+    has_refresh_token || is_client_credentials(connector)
+}
+
+/// Whether the token does not serve as it is: it ended, or ends too soon, or may have ended before its time because a
+/// refresh was begun, which with this provider is its end.
+fn must_renew(connector: &Connector, row: &ConnectionRow, now: Timestamp, lasting: Option<Duration>) -> bool {
+    let setup = connector.oauth.as_ref();
+    let is_risked = row.intent.is_some() && setup.is_some_and(|setup| setup.profile.old_access_token_dies);
+    let end = row.grant.as_ref().and_then(|grant| grant.expires_at);
+    let is_too_short = end.is_some_and(|end| {
+        let left = end.since(now);
+        lasting.map_or(left.is_zero(), |span| left <= span)
+    });
+    is_risked || is_too_short
 }
 
 pub(crate) fn is_client_credentials(connector: &Connector) -> bool {

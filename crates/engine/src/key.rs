@@ -21,6 +21,7 @@ use valetkey_store::rows::{Digest, KeyRow};
 use crate::Engine;
 use crate::caller::{Audit, Caller};
 use crate::error::{Error, Result};
+use crate::outage::Recalled;
 
 /// How many wrong keys one address may send in a minute.
 const MAX_FAILURES: u32 = 100;
@@ -164,11 +165,15 @@ impl Engine {
     /// the key ring can aim at: to be found there is to be recognised.
     async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
         let hash = self.hash_key(presented);
-        if let Some(known) = self.keys.get(&hash).filter(|k| self.is_recent(k.read_at)) {
-            return Ok(Some(known));
-        }
+        let old = match self.recall(self.keys.get(&hash), |k| k.read_at) {
+            Recalled::Recent(known) => return Ok(Some(known)),
+            Recalled::Old(old) => old,
+        };
         let Some(id) = key_id(presented) else { return Ok(None) };
-        let row = self.store.get_key(&id).await?;
+        let row = match self.store.get_key(&id).await {
+            Ok(row) => row,
+            Err(error) => return self.instead_of_store(old, |k| k.read_at, error).map(Some),
+        };
         // An unknown id costs the same comparison as a wrong secret.
         let stored = row.as_ref().map_or([0; 32], |row| row.hash.0);
         let same: bool = stored.ct_eq(&hash.0).into();

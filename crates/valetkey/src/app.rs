@@ -19,6 +19,7 @@ use valetkey_store::Vault;
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
+use crate::journal::FileJournal;
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
 use crate::workers::Workers;
@@ -96,10 +97,14 @@ async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
         connect_timeout: Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
+    let rescue = config.data_dir.join("rescue");
+    let journal = FileJournal::open(&rescue)
+        .map_err(|e| Refusal::Configuration(format!("data_dir: cannot use {}: {e}", rescue.display())))?;
     let parts = Parts {
         settings: engine_settings(config),
         store,
         wire: Arc::new(wire),
+        journal: Arc::new(journal),
         clock,
         rng,
         ring,
@@ -135,7 +140,10 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        refresh_lease: config.token_timeout + Duration::from_secs(10),
+        // Three quarters of a lease are for one request.
+        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + Duration::from_secs(10)),
+        refresh_patience: config.token_timeout + Duration::from_secs(5),
+        token_concurrency: config.token_concurrency,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         calls: config.calls,
@@ -169,6 +177,11 @@ async fn master_key(config: &Config, place: &Place, vault: &dyn Vault, rng: &Sys
 pub(crate) async fn build(config: &Config) -> Result<App> {
     let place = Place::open_patiently(config).await?;
     let Core { engine, place, tasks } = build_core_on(place, config).await?;
+    // Before anybody is served: what is in the journal is newer than what is in the store.
+    engine
+        .replay_journal()
+        .await
+        .map_err(|e| anyhow::anyhow!("the rescue journal: {}", e.cause.unwrap_or(e.message)))?;
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -232,6 +245,7 @@ impl App {
             self.stopping.clone(),
         )
         .await;
+        self.engine.prepare_stop();
         self.connections.close();
         self.tasks.close();
         self.connections.wait().await;

@@ -1,8 +1,9 @@
 //! The binary's rooms, as a library so that tests and benches can build the application in their own process.
 //!
 //! `app` is the composition root: the only place that sees all rooms and builds things. `http` serves the API and the
-//! pages, `wire` sends requests out, `config` reads settings, `work` runs what nobody waits for, `workers` are the threads
-//! that serve, `demo` is a playground. `crash` is for tests only: places at which the process ends itself.
+//! pages, `wire` sends requests out, `journal` keeps what the store does not take, `config` reads settings, `work` runs
+//! what nobody waits for, `workers` are the threads that serve, `demo` is a playground. `crash` is for tests only: places
+//! at which the process ends itself.
 
 mod app;
 mod cli;
@@ -11,6 +12,7 @@ mod config;
 mod crash;
 mod demo;
 mod http;
+mod journal;
 mod system;
 mod telemetry;
 mod wire;

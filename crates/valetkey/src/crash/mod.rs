@@ -1,7 +1,7 @@
 //! Crash points: places at which the process ends itself, stands still, or is told that something failed, so that tests can
 //! show what is left.
 //!
-//! They are decorators of the store and of the wire, so that the engine knows nothing of them, and they are only in builds
+//! They are decorators of the store, the wire and the rescue journal, so that the engine knows nothing of them, and they are only in builds
 //! with debug assertions: a released program has neither this code nor the variable, which it refuses as an unknown setting.
 //!
 //! `VALETKEY_CRASH_AT` holds one or several of `point[:pass][=action]`, separated by commas. The action happens at the
@@ -9,6 +9,7 @@
 //! once, as a power cut would; `stop` makes it stand still until it is sent SIGCONT; `fail` answers with an error: before
 //! the operation it does not happen, after the operation it happened and nobody is told.
 
+mod journal;
 mod point;
 mod store;
 mod wire;
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
 use valetkey_engine::Parts;
+use valetkey_engine::journal::JournalError;
 use valetkey_store::StoreError;
 
 use point::Edge;
@@ -28,7 +30,8 @@ pub(crate) fn around(plan: Plan, parts: Parts) -> Parts {
     let plan = Arc::new(plan);
     Parts {
         store: Arc::new(store::Crashing::new(parts.store, Arc::clone(&plan))),
-        wire: Arc::new(wire::Crashing::new(parts.wire, plan)),
+        wire: Arc::new(wire::Crashing::new(parts.wire, Arc::clone(&plan))),
+        journal: Arc::new(journal::Crashing::new(parts.journal, plan)),
         ..parts
     }
 }
@@ -60,6 +63,12 @@ struct Failed;
 impl From<Failed> for StoreError {
     fn from(_: Failed) -> Self {
         Self::Unavailable("a crash point".to_owned())
+    }
+}
+
+impl From<Failed> for JournalError {
+    fn from(_: Failed) -> Self {
+        Self::Unusable("a crash point".to_owned())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The names of the crash points, and what each of them is an edge of.
 
-/// A moment just before or just after an operation: one of the store's, under its name in the contract, or a request to a
-/// token endpoint, under the name that `wire` gives it.
+/// A moment just before or just after an operation: one of the store's or of the journal's, under its name in the contract,
+/// or a request to a token endpoint, under the name that `wire` gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Edge {
     Before(&'static str),
@@ -27,6 +27,9 @@ const POINTS: &[(&str, Edge)] = &[
     ("refresh.after_response", Before("finish_refresh")),
     ("refresh.after_commit", After("finish_refresh")),
     ("refresh.commit_ack_lost", After("finish_refresh")),
+    ("rescue.before_keep", Before("keep")),
+    ("rescue.after_keep", After("keep")),
+    ("rescue.before_forget", Before("forget")),
     ("revoke.before_local", Before("disconnect")),
     ("revoke.after_local", After("disconnect")),
     ("revoke.after_remote", After("revoke")),
