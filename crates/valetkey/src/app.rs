@@ -130,6 +130,15 @@ fn with_crash_points(config: &Config, parts: Parts) -> Result<Parts> {
     Ok(crate::crash::around(plan, parts))
 }
 
+/// Three quarters of a lease are for one request.
+fn refresh_lease(config: &Config) -> Duration {
+    let request = config.token_timeout;
+    let lease = (request * 4 / 3).max(request + Duration::from_secs(10));
+    #[cfg(debug_assertions)]
+    let lease = config.refresh_lease.unwrap_or(lease);
+    lease
+}
+
 fn engine_settings(config: &Config) -> Settings {
     Settings {
         public_base_url: config.public_base_url.clone(),
@@ -140,8 +149,7 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        // Three quarters of a lease are for one request.
-        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + Duration::from_secs(10)),
+        refresh_lease: refresh_lease(config),
         refresh_patience: config.token_timeout + Duration::from_secs(5),
         token_concurrency: config.token_concurrency,
         response_timeout: config.response_timeout,

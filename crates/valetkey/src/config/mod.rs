@@ -54,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) callback_limit: RateLimit,
     #[cfg(debug_assertions)]
     pub(crate) crash_at: Option<String>,
+    #[cfg(debug_assertions)]
+    pub(crate) refresh_lease: Option<Duration>,
 }
 
 /// A value and where it was set.
@@ -222,6 +224,8 @@ impl Values {
             )?,
             #[cfg(debug_assertions)]
             crash_at: self.read("crash_at", value::text)?,
+            #[cfg(debug_assertions)]
+            refresh_lease: self.read("refresh_lease", value::span)?,
             data_dir,
         })
     }

@@ -234,6 +234,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
 const HIDDEN: &[Setting] = &[
     #[cfg(debug_assertions)]
     setting("crash_at", Kind::Text, "", "At which crash points something happens."),
+    #[cfg(debug_assertions)]
+    setting(
+        "refresh_lease",
+        Kind::Span,
+        "",
+        "How long a lease lasts that nobody renews.",
+    ),
 ];
 
 /// The setting of a path.

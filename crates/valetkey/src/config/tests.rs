@@ -140,11 +140,14 @@ fn the_example_file_holds_every_setting_and_is_valid() {
 }
 
 #[test]
-fn crash_points_are_only_in_builds_for_tests() {
-    let set = from_env(&[("VALETKEY_CRASH_AT", "refresh.sent")]);
-    assert!(!example().contains("crash"), "nobody is told");
-    #[cfg(debug_assertions)]
-    assert_eq!(set.expect("settings").crash_at.as_deref(), Some("refresh.sent"));
-    #[cfg(not(debug_assertions))]
-    assert!(set.expect_err("unknown").to_string().contains("VALETKEY_CRASH_AT"));
+fn settings_for_tests_are_only_in_builds_for_tests() {
+    for (name, value) in [("VALETKEY_CRASH_AT", "refresh.sent"), ("VALETKEY_REFRESH_LEASE", "2s")] {
+        let set = from_env(&[(name, value)]);
+        if cfg!(debug_assertions) {
+            set.expect("settings");
+        } else {
+            assert!(set.expect_err("unknown").to_string().contains(name));
+        }
+        assert!(!example().contains(name), "nobody is told");
+    }
 }

@@ -16,6 +16,7 @@ mod api_lists;
 mod api_spaces;
 mod audit;
 mod catalogue;
+mod crash;
 mod crowds;
 mod flow_binding;
 mod flow_callback;

@@ -4,12 +4,15 @@ pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod canary;
 pub(crate) mod fake;
+pub(crate) mod grants;
 pub(crate) mod html;
+pub(crate) mod link;
 pub(crate) mod oidc;
 #[expect(dead_code, reason = "the tests of the store open it")]
 #[path = "../../../../store/tests/support/place.rs"]
 pub(crate) mod place;
 pub(crate) mod raw;
+pub(crate) mod site;
 pub(crate) mod stage;
 pub(crate) mod valetkey;
 pub(crate) mod wait;
