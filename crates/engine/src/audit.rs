@@ -1,9 +1,12 @@
 //! The audit log: records that belong to a change are written with the change by the store; the others go through here.
 //!
 //! Uses of a token are many and small. Those that differ in nothing but time are counted in one record a second, so that
-//! every use is in the log without a write of its own; a stop flushes what waits.
+//! every use is in the log without a write of its own; a stop flushes what waits. With them it is noted that the connections
+//! were used, once an hour each.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
 use hashbrown::{Equivalent, HashMap};
 use valetkey_core::{ConnectionKey, ErrorCode, KeyId, ProfileUid, SpaceId, Timestamp};
@@ -15,6 +18,9 @@ use crate::error::Result;
 
 /// How many different uses may wait before they are written at once.
 const MAX_WAITING: usize = 50_000;
+
+/// How exactly it is noted when a connection was last used.
+const NOTE_USE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How many records are written at once: few enough that other writes get their turn in between.
 const BATCH: usize = 1_000;
@@ -187,6 +193,8 @@ impl Engine {
         if waiting.counted.is_empty() && waiting.single.is_empty() {
             return Ok(());
         }
+        let used = waiting.counted.iter();
+        let used = used.map(|(key, count)| (key.connection.clone(), count.first)).collect();
         // In the order of the keys: the same uses are always written in the same order, and those of one user lie together,
         // which spares the store pages.
         let mut counted: Vec<_> = waiting.counted.into_iter().collect();
@@ -202,6 +210,27 @@ impl Engine {
                 return Err(error.into());
             }
             rows = rest;
+        }
+        self.note_uses(used).await
+    }
+
+    /// Notes in the rows of connections that they were used, unless that was done within the hour. What cannot be written
+    /// is noted with the next use.
+    async fn note_uses(&self, used: BTreeMap<ConnectionKey, Timestamp>) -> Result<()> {
+        let now = self.clock.monotonic();
+        let is_old = |key: &ConnectionKey| {
+            self.noted_uses
+                .get(key)
+                .is_none_or(|at| now.saturating_sub(at) >= NOTE_USE_EVERY)
+        };
+        let mut used: Vec<_> = used.into_iter().filter(|(key, _)| is_old(key)).collect();
+        while !used.is_empty() {
+            let rest = used.split_off(used.len().min(BATCH));
+            self.store.touch_connections(used.clone()).await?;
+            for (key, _) in used {
+                self.noted_uses.insert(key, now);
+            }
+            used = rest;
         }
         Ok(())
     }

@@ -299,7 +299,7 @@ impl Engine {
         Ok(connectors
             .iter()
             .zip(statuses)
-            .map(|(c, (s, _))| self.view_with(c, s))
+            .map(|(c, s)| self.view_with(c, s.user_auth_status))
             .collect())
     }
 
@@ -358,7 +358,9 @@ impl Engine {
 
     async fn view(&self, principal: &Principal, connector: &Arc<Connector>) -> Result<ConnectorView> {
         let statuses = self.statuses(principal, std::slice::from_ref(connector)).await?;
-        let status = statuses.first().map_or(UserAuthStatus::NotApplicable, |(s, _)| *s);
+        let status = statuses
+            .first()
+            .map_or(UserAuthStatus::NotApplicable, |s| s.user_auth_status);
         Ok(self.view_with(connector, status))
     }
 

@@ -424,11 +424,11 @@ impl Engine {
             }
             let grant = self.seal_grant(connector, key, generation, minted, None)?;
             let now = self.clock.now();
-            let row = ConnectionRow {
+            let mut row = ConnectionRow {
                 key: key.clone(),
                 generation,
                 state: ConnectionState::Active,
-                grant: Some(grant),
+                grant: None,
                 binding: connector.row.binding,
                 spec_version: connector.spec.version,
                 account_id: minted.tokens.account_id.clone(),
@@ -440,6 +440,8 @@ impl Engine {
                 used_at: now,
                 notice: None,
             };
+            row.due_at = self.due_after(connector, &row, &grant);
+            row.grant = Some(grant);
             match self.store.put_connection(row, audit.clone()).await? {
                 Committed::Done(row) => {
                     self.setbacks.remove(key);

@@ -165,14 +165,14 @@ impl Engine {
     /// the key ring can aim at: to be found there is to be recognised.
     async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
         let hash = self.hash_key(presented);
-        let old = match self.recall(self.keys.get(&hash), |k| k.read_at) {
+        let old = match self.recall(self.keys.get(&hash), |known| known.read_at) {
             Recalled::Recent(known) => return Ok(Some(known)),
             Recalled::Old(old) => old,
         };
         let Some(id) = key_id(presented) else { return Ok(None) };
         let row = match self.store.get_key(&id).await {
             Ok(row) => row,
-            Err(error) => return self.instead_of_store(old, |k| k.read_at, error).map(Some),
+            Err(error) => return self.instead_of_store(old, |known| known.read_at, error).map(Some),
         };
         // An unknown id costs the same comparison as a wrong secret.
         let stored = row.as_ref().map_or([0; 32], |row| row.hash.0);

@@ -58,6 +58,12 @@ pub struct Settings {
     pub token_timeout: Duration,
     /// How long a lease lasts; longer than `token_timeout` plus the time to commit.
     pub refresh_lease: Duration,
+    /// How many connections background work attends to at once; none if it is 0.
+    pub background_refreshes: usize,
+    /// How many of them may be at the same token host.
+    pub background_refreshes_per_host: usize,
+    /// After how long without use a connection is disconnected; `None` for never.
+    pub unused_after: Option<Duration>,
     /// How long a caller waits for a refresh; the refresh goes on without the caller.
     pub refresh_patience: Duration,
     /// Token requests to one host that may be under way at the same time.
@@ -90,6 +96,9 @@ impl Default for Settings {
             refresh_margin: Duration::from_secs(300),
             token_timeout: Duration::from_secs(30),
             refresh_lease: Duration::from_secs(40),
+            background_refreshes: 64,
+            background_refreshes_per_host: 32,
+            unused_after: Some(Duration::from_secs(90 * 86_400)),
             refresh_patience: Duration::from_secs(35),
             token_concurrency: 64,
             response_timeout: Duration::from_secs(60),

@@ -11,7 +11,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Secret;
+use valetkey_core::{Clock, Secret};
 use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
 use valetkey_seal::{MasterKey, SealError};
 use valetkey_spec::Catalogue;
@@ -22,8 +22,9 @@ use crate::http::{AppState, Front, FrontMetrics};
 use crate::journal::FileJournal;
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
+use crate::work::ClockMetrics;
 use crate::workers::Workers;
-use place::Place;
+pub(crate) use place::Place;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,8 @@ pub(crate) struct App {
     front: Arc<Front>,
     listener: TcpListener,
     place: Place,
+    clock: Arc<SystemClock>,
+    clock_metrics: ClockMetrics,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -62,18 +65,23 @@ pub(crate) struct App {
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
     pub(crate) place: Place,
+    pub(crate) clock: Arc<SystemClock>,
     pub(crate) tasks: TaskTracker,
 }
 
 /// Opens the store and builds the engine.
 pub(crate) async fn build_core(config: &Config) -> Result<Core> {
-    build_core_on(Place::open(config).await?, config).await
+    build_core_on(Place::open(config).await?, config, SystemClock::new()).await
 }
 
-async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
+async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Result<Core> {
     let store = place.store();
     let rng = Arc::new(SystemRng);
-    let clock = Arc::new(SystemClock::new());
+    let clock = Arc::new(clock);
+    let asked_at = clock.monotonic();
+    if let Some(time) = store.time().await? {
+        clock.anchor(time, asked_at);
+    }
     let master = master_key(config, &place, &*store, &rng).await?;
     let ring = open_vault(&*store, &master, &*clock, &*rng)
         .await
@@ -105,7 +113,7 @@ async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
         store,
         wire: Arc::new(wire),
         journal: Arc::new(journal),
-        clock,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         rng,
         ring,
         catalogue,
@@ -114,12 +122,20 @@ async fn build_core_on(place: Place, config: &Config) -> Result<Core> {
     #[cfg(debug_assertions)]
     let parts = with_crash_points(config, parts)?;
     let engine = Engine::new(parts);
-    Ok(Core { engine, place, tasks })
+    Ok(Core {
+        engine,
+        place,
+        clock,
+        tasks,
+    })
 }
 
-/// Lets tests end the process at chosen moments.
+/// Lets tests end the process at chosen moments, and see the end of a lease.
 #[cfg(debug_assertions)]
-fn with_crash_points(config: &Config, parts: Parts) -> Result<Parts> {
+fn with_crash_points(config: &Config, mut parts: Parts) -> Result<Parts> {
+    if let Some(lease) = config.refresh_lease {
+        parts.settings.refresh_lease = lease;
+    }
     let Some(text) = &config.crash_at else {
         return Ok(parts);
     };
@@ -128,15 +144,6 @@ fn with_crash_points(config: &Config, parts: Parts) -> Result<Parts> {
         .map_err(|error| Refusal::Configuration(format!("crash_at: {error}")))?;
     tracing::warn!(at = text, "this process is going to be disturbed for a test");
     Ok(crate::crash::around(plan, parts))
-}
-
-/// Three quarters of a lease are for one request.
-fn refresh_lease(config: &Config) -> Duration {
-    let request = config.token_timeout;
-    let lease = (request * 4 / 3).max(request + Duration::from_secs(10));
-    #[cfg(debug_assertions)]
-    let lease = config.refresh_lease.unwrap_or(lease);
-    lease
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -149,9 +156,13 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        refresh_lease: refresh_lease(config),
+        // Three quarters of a lease are for one request.
+        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + Duration::from_secs(10)),
         refresh_patience: config.token_timeout + Duration::from_secs(5),
         token_concurrency: config.token_concurrency,
+        background_refreshes: config.background_refreshes,
+        background_refreshes_per_host: config.background_refreshes_per_host,
+        unused_after: config.unused_after,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         calls: config.calls,
@@ -184,7 +195,12 @@ async fn master_key(config: &Config, place: &Place, vault: &dyn Vault, rng: &Sys
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
     let place = Place::open_patiently(config).await?;
-    let Core { engine, place, tasks } = build_core_on(place, config).await?;
+    let Core {
+        engine,
+        place,
+        clock,
+        tasks,
+    } = build_core_on(place, config, SystemClock::new()).await?;
     // Before anybody is served: what is in the journal is newer than what is in the store.
     engine
         .replay_journal()
@@ -200,6 +216,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     engine.metrics().register(&mut registry);
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
+    let clock_metrics = ClockMetrics::default();
+    clock_metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
     let state = AppState::new(
         Arc::clone(&engine),
@@ -224,6 +242,8 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         front: Arc::new(front),
         listener,
         place,
+        clock,
+        clock_metrics,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -243,7 +263,13 @@ impl App {
 
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
-        crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        crate::work::start(
+            &self.engine,
+            &self.clock,
+            &self.clock_metrics,
+            &self.tasks,
+            &self.stopping,
+        );
         let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
@@ -264,3 +290,6 @@ impl App {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

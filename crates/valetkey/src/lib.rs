@@ -8,6 +8,7 @@
 mod app;
 mod cli;
 mod config;
+mod copy;
 #[cfg(debug_assertions)]
 mod crash;
 mod demo;

@@ -68,10 +68,8 @@ impl Engine {
             .detail("grant", "client_credentials");
         self.metrics.refresh("ok");
         // The account is the client itself, whatever an answer calls it.
-        match self
-            .store_new_grant(&connector, &flight.key, &minted, true, audit.row())
-            .await?
-        {
+        let stored = self.store_new_grant(&connector, &flight.key, &minted, true, audit.row());
+        match stored.await? {
             NewGrant::Stored { connection, .. } => Ok(connection),
             NewGrant::OtherAccount(_) => Err(Error::internal("a minted grant was refused for its account").into()),
         }

@@ -48,6 +48,9 @@ pub(crate) struct Config {
     pub(crate) flow_ttl: Duration,
     pub(crate) refresh_margin: Duration,
     pub(crate) token_timeout: Duration,
+    pub(crate) background_refreshes: usize,
+    pub(crate) background_refreshes_per_host: usize,
+    pub(crate) unused_after: Option<Duration>,
     pub(crate) token_concurrency: usize,
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
@@ -212,6 +215,9 @@ impl Values {
             flow_ttl: self.must("oauth.flow_ttl", value::span)?,
             refresh_margin: self.must("oauth.refresh_margin", value::span)?,
             token_timeout: self.must("oauth.token_timeout", value::span)?,
+            background_refreshes: self.must("oauth.background_refreshes", |v| concurrency(v, 0))?,
+            background_refreshes_per_host: self.must("oauth.background_refreshes_per_host", |v| concurrency(v, 1))?,
+            unused_after: self.must("connections.unused_after", days_or_never)?,
             token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
             authorize_limit: limit(
@@ -260,6 +266,23 @@ fn database(v: &Value) -> Result<Option<Address>> {
         "" => Ok(None),
         text => Ok(Some(text.parse()?)),
     }
+}
+
+fn concurrency(v: &Value, least: u32) -> Result<usize> {
+    Ok(usize::try_from(value::number(v, least, 1_000)?)?)
+}
+
+/// At least a day, because uses are noted by the hour; `None` for 0.
+fn days_or_never(v: &Value) -> Result<Option<Duration>> {
+    let is_zero = v.as_integer() == Some(0) || v.as_str().is_some_and(|text| text.trim() == "0");
+    if is_zero {
+        return Ok(None);
+    }
+    let span = value::span(v)?;
+    if span < Duration::from_secs(86_400) {
+        bail!("must be at least a day, such as \"90d\", or 0 for never");
+    }
+    Ok(Some(span))
 }
 
 fn base_url(v: &Value) -> Result<Url> {

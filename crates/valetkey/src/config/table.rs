@@ -193,6 +193,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long a token endpoint may take to answer.",
     ),
     setting(
+        "oauth.background_refreshes",
+        Kind::Number,
+        "64",
+        "Connections that are renewed ahead of time at once, by each process; 0 for none: then tokens are renewed when they are needed.",
+    ),
+    setting(
+        "oauth.background_refreshes_per_host",
+        Kind::Number,
+        "32",
+        "How many of them at the same token host.",
+    ),
+    setting(
         "oauth.token_concurrency",
         Kind::Number,
         "64",
@@ -227,6 +239,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Span,
         "\"1h\"",
         "The window of that limit.",
+    ),
+    setting(
+        "connections.unused_after",
+        Kind::Span,
+        "\"90d\"",
+        "After how long without use a connection is disconnected, which is announced 14 days before; 0 for never.",
     ),
 ];
 

@@ -52,6 +52,17 @@ fn every_setting_can_be_set_by_its_environment_variable() {
 }
 
 #[test]
+fn unused_connections_can_be_kept_for_ever() {
+    let unused_after = |text: &str| from_file(text).expect("settings").unused_after;
+    assert_eq!(unused_after(""), Some(Duration::from_secs(90 * 86_400)));
+    for never in ["unused_after = 0", "unused_after = \"0\""] {
+        assert_eq!(unused_after(&format!("[connections]\n{never}")), None);
+    }
+    let in_env = from_env(&[("VALETKEY_CONNECTIONS__UNUSED_AFTER", "0")]).expect("settings");
+    assert_eq!(in_env.unused_after, None);
+}
+
+#[test]
 fn an_unknown_setting_is_named() {
     let in_file = from_file("[oauth]\nflow_tll = \"1m\"")
         .expect_err("unknown")
@@ -81,6 +92,12 @@ fn e41_a_wrong_value_is_refused_with_its_name_and_place() {
             "oauth.rate_limits.authorize.limit",
         ),
         ("response_timeout = \"soon\"", "response_timeout"),
+        ("[connections]\nunused_after = \"23h\"", "connections.unused_after"),
+        ("[oauth]\nbackground_refreshes = 1001", "oauth.background_refreshes"),
+        (
+            "[oauth]\nbackground_refreshes_per_host = 0",
+            "oauth.background_refreshes_per_host",
+        ),
         ("allowed_hosts = \"*\"", "allowed_hosts"),
         ("database_url = \"mysql://x\"", "database_url"),
         ("database_url = \"postgres://db/x?sslmode=prefer\"", "database_url"),

@@ -75,6 +75,7 @@ struct State {
     access: BTreeMap<String, Access>,
     grants: Grants,
     revoked: Vec<String>,
+    revocation: Option<Reply>,
     secrets: Vec<String>,
 }
 
@@ -109,6 +110,7 @@ impl Fake {
             access: BTreeMap::new(),
             grants: Grants::new(),
             revoked: Vec::new(),
+            revocation: None,
         }));
         let shared = Arc::clone(&state);
         let server = Server::start(move |seen| shared.lock().expect("a state").answer(&seen)).await;
@@ -214,6 +216,11 @@ impl Fake {
         self.lock().api = reply.into();
     }
 
+    /// Revocations are answered with this instead of being done; `None` makes it honest again.
+    pub(crate) fn answer_revocations(&self, reply: impl Into<Option<Reply>>) {
+        self.lock().revocation = reply.into();
+    }
+
     /// Forgets every grant: the next refresh is answered `invalid_grant`.
     pub(crate) fn forget_grants(&self) {
         self.lock().grants.forget_all();
@@ -302,6 +309,7 @@ impl State {
                     None => reply,
                 }
             }
+            "/revoke" if self.revocation.is_some() => self.revocation.clone().expect("a reply"),
             "/revoke" => {
                 let token = seen.form().remove("token").unwrap_or_default();
                 self.grants.take_back(&token);
