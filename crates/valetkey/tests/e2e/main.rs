@@ -18,6 +18,7 @@ mod audit;
 mod catalogue;
 mod crash;
 mod crowds;
+mod faults;
 mod flow_binding;
 mod flow_callback;
 mod flow_discovery;

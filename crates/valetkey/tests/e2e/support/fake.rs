@@ -273,6 +273,13 @@ impl Fake {
         self.grants("refresh_token").len()
     }
 
+    /// Every access and refresh token that was given out, in order.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let mut secrets = self.secrets();
+        secrets.retain(|secret| secret.starts_with("access-") || secret.starts_with("refresh-"));
+        secrets
+    }
+
     /// Tokens that were revoked, in order.
     pub(crate) fn revoked(&self) -> Vec<String> {
         self.lock().revoked.clone()

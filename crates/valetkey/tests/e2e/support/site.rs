@@ -2,18 +2,22 @@
 //! a test of a fault says once holds on every kind of site.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
+use valetkey_core::Timestamp;
 use valetkey_core::encode::base64;
+use valetkey_store::Store;
+use valetkey_store::sqlite::SqliteStore;
 
 use super::api::Api;
 use super::browser::{Browser, Page};
 use super::fake::Fake;
 use super::grants::Rotation;
 use super::link::Link;
-use super::place::Schema;
+use super::place::{self, Schema};
 use super::stage::connector_for;
 use super::valetkey::{Setup, Valetkey};
 use super::wait::within;
@@ -149,7 +153,7 @@ impl Plan {
             door,
             link,
             rotation: self.rotation,
-            _schema: schema,
+            schema,
         };
         site.nodes[0].admin().create("api", &site.connector(&json!({}))).await;
         Some(site)
@@ -164,7 +168,7 @@ pub(crate) struct Site {
     /// The first process's way to the database.
     pub(crate) link: Option<Link>,
     rotation: Rotation,
-    _schema: Option<Schema>,
+    schema: Option<Schema>,
 }
 
 impl Site {
@@ -226,6 +230,27 @@ impl Site {
         let first = &mut self.nodes[0];
         first.setup = first.setup.clone().unset("CRASH_AT");
         first.start_again().await;
+    }
+
+    /// Lets the leases of all jobs run out, as time would. A file must not be open for that.
+    pub(crate) async fn end_leases_of_jobs(&self) {
+        let store = self.open_store().await;
+        // Claimed at the end of time, and due again since its beginning.
+        store
+            .claim_jobs(Timestamp(i64::MAX), Timestamp(0), 1_000)
+            .await
+            .expect("jobs");
+    }
+
+    /// The store, beside the processes on a database, or in the place of the one on a file.
+    pub(crate) async fn open_store(&self) -> Arc<dyn Store> {
+        match &self.schema {
+            Some(schema) => Arc::new(place::open(&schema.url()).await),
+            None => {
+                let file = self.nodes[0].setup.data_dir().join("valetkey.db");
+                Arc::new(SqliteStore::open(&file).expect("a store"))
+            }
+        }
     }
 
     /// Whether the provider would still take the refresh token that it was sent last.

@@ -1,0 +1,5 @@
+//! Stores that fail: a disk that is full, files that are damaged or gone, a database that is cut off.
+
+mod damage;
+mod disk;
+mod files;
