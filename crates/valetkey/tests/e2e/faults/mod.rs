@@ -1,5 +1,6 @@
 //! Stores that fail: a disk that is full, files that are damaged or gone, a database that is cut off.
 
 mod damage;
+mod database;
 mod disk;
 mod files;

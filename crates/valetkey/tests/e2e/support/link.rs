@@ -15,7 +15,7 @@ pub(crate) enum Way {
     Open,
     /// Connections are ended, and new ones are ended as soon as they are made: nobody is there.
     Cut,
-    /// The server gets what is sent to it, and the first bytes that it answers end the connection.
+    /// A `PostgreSQL` server does what it is told, and the connection ends before it says so.
     Deaf,
     /// Nothing arrives, and nobody is told: a network that swallows packets.
     Silent,
@@ -107,11 +107,12 @@ async fn join(client: TcpStream, server: TcpStream, state: &watch::Sender<State>
         }
     };
     let back = async {
-        let mut bytes = vec![0; 64 * 1024];
+        let (mut bytes, mut heard) = (vec![0; 64 * 1024], Heard::default());
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
             unless_silent(state).await;
             let way = state.borrow().way;
-            if way == Way::Deaf || to_client.write_all(&bytes[..count]).await.is_err() {
+            let is_told = way == Way::Deaf && heard.done(&bytes[..count]);
+            if is_told || to_client.write_all(&bytes[..count]).await.is_err() {
                 return;
             }
         }
@@ -125,4 +126,35 @@ async fn join(client: TcpStream, server: TcpStream, state: &watch::Sender<State>
 async fn unless_silent(state: &watch::Sender<State>) {
     // The sender lives as long as this.
     drop(state.subscribe().wait_for(|state| state.way != Way::Silent).await);
+}
+
+/// What a `PostgreSQL` server says, message by message: a letter, four bytes of length that count themselves, and the rest.
+#[derive(Default)]
+struct Heard {
+    /// What was heard of a message that is not complete.
+    begun: Vec<u8>,
+    /// Whether a command was completed since the server was last ready for another one.
+    is_completed: bool,
+}
+
+impl Heard {
+    /// Whether these bytes say that something was done for good: a command is complete, and no transaction is open.
+    fn done(&mut self, bytes: &[u8]) -> bool {
+        self.begun.extend_from_slice(bytes);
+        let mut is_done = false;
+        while let Some((&[letter, a, b, c, d], _)) = self.begun.split_first_chunk() {
+            let length = 1 + u32::from_be_bytes([a, b, c, d]) as usize;
+            let Some(message) = self.begun.get(..length) else { break };
+            match letter {
+                b'C' => self.is_completed = true,
+                b'Z' => {
+                    is_done |= self.is_completed && message.last() == Some(&b'I');
+                    self.is_completed = false;
+                }
+                _ => {}
+            }
+            self.begun.drain(..length);
+        }
+        is_done
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod canary;
+pub(crate) mod database;
 pub(crate) mod fake;
 pub(crate) mod grants;
 pub(crate) mod html;
