@@ -31,6 +31,7 @@ mod pages;
 mod postgres;
 mod refresh;
 mod refresh_end;
+mod replicas;
 mod restart;
 mod return_url;
 mod secrets;

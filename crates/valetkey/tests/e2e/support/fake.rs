@@ -162,6 +162,11 @@ impl Fake {
         gate
     }
 
+    /// Answers token requests at once again; those held back stay behind their gate.
+    pub(crate) fn hold_no_more(&self) {
+        self.lock().gate = None;
+    }
+
     /// Who is logged in at the provider and says yes to everything.
     pub(crate) fn sign_in(&self, account: &str) {
         account.clone_into(&mut self.lock().account);

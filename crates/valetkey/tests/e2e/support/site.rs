@@ -3,6 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use reqwest::RequestBuilder;
@@ -240,6 +241,14 @@ impl Site {
             .claim_jobs(Timestamp(i64::MAX), Timestamp(0), 1_000)
             .await
             .expect("jobs");
+    }
+
+    /// Makes everything that a database knows of connections older.
+    pub(crate) async fn let_time_pass(&self, span: Duration) {
+        let schema = self.schema.as_ref().expect("a database");
+        let columns = ["expires_at", "refreshed_at", "connected_at", "due_at"];
+        let set = columns.map(|column| format!("{column} = {column} - {}", span.as_millis()));
+        place::run(&schema.url(), &format!("UPDATE connection SET {}", set.join(", "))).await;
     }
 
     /// The store, beside the processes on a database, or in the place of the one on a file.
