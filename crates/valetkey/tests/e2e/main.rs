@@ -36,3 +36,4 @@ mod restart;
 mod return_url;
 mod secrets;
 mod step_up;
+mod stop;

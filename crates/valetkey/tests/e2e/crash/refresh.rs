@@ -17,6 +17,8 @@ on_every_site! {
     g10_a_family_is_not_risked_while_its_token_works_and_saved_afterwards
     g11_a_lost_answer_of_a_token_that_works_once_is_told_as_what_it_is
     g11_a_lost_answer_is_asked_for_again_where_a_token_works_for_a_while
+    g11_a_lost_answer_does_no_harm_to_a_token_that_stays
+    g11_a_lost_answer_is_given_again_where_answers_repeat
     g11_past_that_while_the_outcome_is_unknown
     g11_a_family_that_is_lost_serves_its_token_to_the_end
     g12_an_answer_that_was_not_stored_is_as_good_as_lost
@@ -152,6 +154,20 @@ async fn saved(site: &mut Site) {
     assert_eq!(records.len(), 1);
     assert_eq!(records[0]["details"]["recovered"], true, "{records:?}");
     site.is_alive(&user).await;
+}
+
+async fn g11_a_lost_answer_does_no_harm_to_a_token_that_stays(kind: Kind) {
+    let Some(mut site) = plan(kind, "refresh.sent", Rotation::Never).build().await else {
+        return;
+    };
+    saved(&mut site).await;
+}
+
+async fn g11_a_lost_answer_is_given_again_where_answers_repeat(kind: Kind) {
+    let Some(mut site) = plan(kind, "refresh.sent", Rotation::Idempotent).build().await else {
+        return;
+    };
+    saved(&mut site).await;
 }
 
 async fn g11_past_that_while_the_outcome_is_unknown(kind: Kind) {
