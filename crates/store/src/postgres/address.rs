@@ -13,8 +13,8 @@ use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 /// How long an answer is waited for.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long connecting may take, from the first packet to the end of the greeting.
-pub(super) const GREETING: Duration = Duration::from_secs(2);
+/// How long connecting may take if the URL does not say, from the first packet to the end of the greeting.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// Sent to the server with every connection: it ends what takes too long, a little before nobody waits for it any more,
 /// and what a process left open when it vanished. A pooler takes no such options.
@@ -30,7 +30,8 @@ const IDLE: Duration = Duration::from_secs(30);
 ///
 /// Besides the parameters of libpq's URLs it has `sslmode`, `sslrootcert` and `pooler`. Without `sslmode`, a server on
 /// another machine must prove its name (`verify-full`), and one on this machine is spoken to in the clear; `require` and
-/// `verify-ca` ask for the same proof as `verify-full`. `sslrootcert` names a PEM file with the authorities to trust
+/// `verify-ca` ask for the same proof as `verify-full`. `connect_timeout` (2 seconds) bounds the whole greeting.
+/// `sslrootcert` names a PEM file with the authorities to trust
 /// instead of the system's. `pooler=transaction` keeps nothing in a session.
 #[derive(Clone)]
 pub struct Address {
@@ -87,6 +88,13 @@ impl FromStr for Address {
     }
 }
 
+impl Address {
+    /// How long connecting may take.
+    pub(super) fn greeting(&self) -> Duration {
+        self.config.get_connect_timeout().map_or(GREETING, |limit| *limit)
+    }
+}
+
 fn take_own(query: &str) -> Result<(Own, String), InvalidAddress> {
     let mut own = Own::default();
     let mut rest = Vec::new();
@@ -139,7 +147,10 @@ fn complete(config: &mut Config, pooled: bool) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(GREETING);
     }
-    config.tcp_user_timeout(UNCONFIRMED).keepalives_idle(IDLE);
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNCONFIRMED);
+    }
+    config.keepalives_idle(IDLE);
     if config.get_application_name().is_none() {
         config.application_name("valetkey");
     }

@@ -48,8 +48,7 @@ super::statements! {
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          ON CONFLICT (seq) DO NOTHING RETURNING 1"
     );
-    // Imported numbers are not taken from the sequence, which must not give them again.
-    CONTINUE = "SELECT setval(pg_get_serial_sequence('audit', 'seq'), greatest(max(seq), 1)) FROM audit";
+    COUNT_ON = "SELECT setval(pg_get_serial_sequence('audit', 'seq'), greatest(max(seq), 1)) FROM audit";
 }
 
 #[async_trait]
@@ -60,7 +59,7 @@ impl AuditLog for PostgresStore {
 
     async fn list_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
         let (sql, values) = select(filter);
-        all(&self.write(&sql, &values).await?, from_row)
+        all(&self.list(&sql, &values).await?, from_row)
     }
 }
 
@@ -138,7 +137,7 @@ fn from_row(row: &Row) -> Result<AuditEntry> {
 
 /// The records after this number, by number.
 pub(super) async fn export(store: &PostgresStore, after: i64, limit: u32) -> Result<Vec<AuditEntry>> {
-    all(&store.write(EXPORT, &params![after, limit]).await?, from_row)
+    all(&store.list(EXPORT, &params![after, limit]).await?, from_row)
 }
 
 /// Adds a record with the number that it has. `false` if the number is used.
@@ -164,8 +163,12 @@ pub(super) async fn add(session: &Session<'_>, entry: &AuditEntry) -> std::resul
             ],
         )
         .await?;
-    session.query(CONTINUE, &[]).await?;
     Ok(!added.is_empty())
+}
+
+/// Makes new records have greater numbers than those that were added with their own.
+pub(super) async fn count_on(session: &Session<'_>) -> std::result::Result<(), Failure> {
+    session.query(COUNT_ON, &[]).await.map(drop)
 }
 
 #[cfg(test)]

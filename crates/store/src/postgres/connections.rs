@@ -153,21 +153,21 @@ impl Connections for PostgresStore {
         // Every owner is greater than the empty text.
         let (owner, name) = after.map_or((String::new(), ""), |key| (key.owner.as_stored(), key.name.as_str()));
         let params = params![space.as_str(), connector.as_str(), owner, name, limit];
-        all(&self.write(LIST, &params).await?, from_row)
+        all(&self.list(LIST, &params).await?, from_row)
     }
 
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
         let params = params![space.as_str(), owner.as_stored(), limit];
-        all(&self.write(LIST_OWNED, &params).await?, from_row)
+        all(&self.list(LIST_OWNED, &params).await?, from_row)
     }
 
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {
         let params = with_key(key, params![account_id]);
-        Ok(!self.write(SHARES_ACCOUNT, &params).await?.is_empty())
+        Ok(!self.list(SHARES_ACCOUNT, &params).await?.is_empty())
     }
 
     async fn scan_connections(&self, after: Option<&ConnectionKey>, limit: u32) -> Result<Vec<ConnectionRow>> {
-        all(&self.write(SCAN, &page(after, limit)).await?, from_row)
+        all(&self.list(SCAN, &page(after, limit)).await?, from_row)
     }
 
     async fn reseal_connection(
@@ -226,7 +226,7 @@ pub(super) async fn export(
     after: Option<&ConnectionKey>,
     limit: u32,
 ) -> Result<Vec<ConnectionRow>> {
-    all(&store.write(EXPORT, &page(after, limit)).await?, from_row)
+    all(&store.list(EXPORT, &page(after, limit)).await?, from_row)
 }
 
 /// Adds a connection as it is, tombstones and intents included. `false` if there is one with its key.

@@ -87,7 +87,7 @@ impl Connectors for PostgresStore {
         // Every id is greater than the empty text.
         let after = after.map_or("", ConnectorId::as_str);
         all(
-            &self.write(LIST, &params![space.as_str(), after, limit]).await?,
+            &self.list(LIST, &params![space.as_str(), after, limit]).await?,
             from_row,
         )
     }
@@ -99,7 +99,7 @@ impl Connectors for PostgresStore {
 
     async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>> {
         let (space, id) = after.map_or(("", ""), |(space, id)| (space.as_str(), id.as_str()));
-        all(&self.write(SCAN, &params![space, id, limit]).await?, from_row)
+        all(&self.list(SCAN, &params![space, id, limit]).await?, from_row)
     }
 
     async fn reseal_connector(&self, space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> Result<bool> {

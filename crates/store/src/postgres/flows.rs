@@ -169,7 +169,7 @@ fn from_row(row: &Row) -> Result<FlowRow> {
 
 /// The flows after this state, by state.
 pub(super) async fn export(store: &PostgresStore, after: &[u8], limit: u32) -> Result<Vec<FlowRow>> {
-    all(&store.write(EXPORT, &params![after, limit]).await?, from_row)
+    all(&store.list(EXPORT, &params![after, limit]).await?, from_row)
 }
 
 /// Adds a flow as it is, whatever its owner has waiting. `false` if it is there.

@@ -97,7 +97,7 @@ fn from_row(row: &Row) -> Result<JobRow> {
 
 /// The jobs after this space and id, by space and id.
 pub(super) async fn export(store: &PostgresStore, (space, id): (&str, &str), limit: u32) -> Result<Vec<JobRow>> {
-    all(&store.write(EXPORT, &params![space, id, limit]).await?, from_row)
+    all(&store.list(EXPORT, &params![space, id, limit]).await?, from_row)
 }
 
 /// Adds a job. `false` if the id exists in the space.

@@ -54,7 +54,7 @@ impl Keys for PostgresStore {
     }
 
     async fn list_keys(&self) -> Result<Vec<KeyRow>> {
-        all(&self.write(LIST, &[]).await?, from_row)
+        all(&self.list(LIST, &[]).await?, from_row)
     }
 
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {
@@ -99,7 +99,7 @@ fn from_row(row: &Row) -> Result<KeyRow> {
 
 /// The keys after this id, by id.
 pub(super) async fn export(store: &PostgresStore, after: &str, limit: u32) -> Result<Vec<KeyRow>> {
-    all(&store.write(EXPORT, &params![after, limit]).await?, from_row)
+    all(&store.list(EXPORT, &params![after, limit]).await?, from_row)
 }
 
 /// Adds a key. `false` if the id exists.

@@ -24,13 +24,13 @@ super::statements! {
         ),
         added AS (INSERT INTO attempt (bucket, subject, at) SELECT $1, $2, $4 FROM counted WHERE n < $5)
         SELECT oldest FROM counted WHERE n >= $5";
-    // Turns are made again when somebody needs one.
+    // Turns are made again when somebody needs one. A flow that is started counts an attempt and has a turn of its own.
     SWEEP = "WITH old AS (
             SELECT id FROM attempt WHERE at < $1 ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
         ),
         gone AS (DELETE FROM attempt USING old WHERE attempt.id = old.id RETURNING 1),
         over AS (
-            SELECT space, kind, subject FROM turn WHERE made_at < $1 ORDER BY made_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            SELECT space, kind, subject FROM turn WHERE made_at < $1 ORDER BY made_at LIMIT 2 * $2 FOR UPDATE SKIP LOCKED
         ),
         left_over AS (
             DELETE FROM turn USING over

@@ -84,7 +84,7 @@ pub(super) enum Until {
 
 impl Until {
     /// The steps to have: contracting ones at the end wait.
-    fn cut<'a>(self, steps: &'a [Migration]) -> &'a [Migration] {
+    fn cut(self, steps: &[Migration]) -> &[Migration] {
         let waits = |at: &usize| *at > 0 && steps[*at].works_since > steps[*at - 1].works_since;
         let kept = match self {
             Self::Finished => steps.len(),

@@ -13,7 +13,7 @@
 //! until it ends, because its holder may live in another process.
 //!
 //! To add an operation: its statements go to the `statements!` list of its subject's file, so that a test prepares them;
-//! the trait's method runs them through `read`, `write` or `transact`. To change the schema: add a numbered file to
+//! the trait's method runs them through `read`, `list`, `write` or `transact`. To change the schema: add a numbered file to
 //! `migrations/postgres` and a line to `migrate.rs`; never edit one that was released.
 
 mod address;
@@ -97,7 +97,12 @@ impl PostgresStore {
         self.readers.query(statement, params).await
     }
 
-    /// Runs a statement that changes something, or a list, on a connection of its own; returns when it is committed.
+    /// Runs a read of many rows on a connection of its own.
+    async fn list(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.pool.query(statement, params).await
+    }
+
+    /// Runs a statement that changes something on a connection of its own; returns when it is committed.
     async fn write(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
         self.pool.query(statement, params).await
     }

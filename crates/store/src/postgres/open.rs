@@ -11,13 +11,13 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Result;
-use super::address::{Address, GREETING};
+use super::address::{Address, PATIENCE};
 use super::error::{Failure, in_time};
 use super::fields::Fields;
 use super::migrate::{self, Until};
 use crate::StoreError;
 
-/// The oldest server that is tested against and still maintained by its makers.
+/// Older servers get no fixes from their makers any more.
 const OLDEST: i32 = 140_000;
 
 super::statements! {
@@ -44,7 +44,7 @@ impl Connector {
     /// Makes a connection. Its task ends when the connection is dropped.
     pub(super) async fn connect(&self) -> std::result::Result<ClientWrapper, Failure> {
         let connect = ConfigConnectImpl { tls: self.tls.clone() };
-        let (client, task) = in_time(GREETING, connect.connect(&self.address.config)).await?;
+        let (client, task) = in_time(self.address.greeting(), connect.connect(&self.address.config)).await?;
         Ok(ClientWrapper::new(client, task))
     }
 }
@@ -83,7 +83,7 @@ fn tls(address: &Address) -> Result<ClientConfig> {
 /// Checks the server and brings the schema up to date.
 pub(super) async fn prepare(connector: &Connector) -> Result<()> {
     let mut client = connector.connect().await?;
-    let row = client.query_typed_one(LOOK, &[]).await.map_err(Failure::from)?;
+    let row = in_time(PATIENCE, client.query_typed_one(LOOK, &[])).await?;
     let server = Server::from_row(&row)?;
     server.check()?;
     migrate::migrate(&mut client, migrate::STEPS, Until::Expanded, server.is_standby).await

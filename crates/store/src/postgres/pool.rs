@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::{IsolationLevel, Row};
 
 use super::Result;
-use super::address::{GREETING, PATIENCE};
+use super::address::PATIENCE;
 use super::error::{Failure, Kind, in_time, severed};
 use super::open::Connector;
 use super::session::Session;
@@ -56,7 +56,7 @@ impl Pool {
             .runtime(Runtime::Tokio1)
             .max_size(SIZE)
             .wait_timeout(Some(WAIT))
-            .create_timeout(Some(GREETING))
+            .create_timeout(Some(connector.address.greeting()))
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|_| severed("the pool cannot work").error)?;

@@ -40,7 +40,7 @@ super::statements! {
     FINISH = concat!(
         "WITH renewed AS (
             UPDATE connection
-            SET generation = generation + 1, state = 'active', cause = NULL, refreshed_at = $6, due_at = $7, notice = NULL,
+            SET generation = generation + 1, state = 'active', cause = NULL, refreshed_at = $6, due_at = $7,
                 (", columns!(grant), ") = ($9, $10, $11, $12, $13, $14, $15),
                 (intent_holder, intent_until, intent_at, intent_attempt) = (NULL, NULL, NULL, NULL)
             WHERE ", is_key!(), " AND generation = $5 AND state <> 'disconnected'
@@ -154,7 +154,7 @@ impl Refreshes for PostgresStore {
 
     async fn list_due(&self, now: Timestamp, skip: &[SpaceId], limit: u32) -> Result<Vec<Due>> {
         let skip = Value::Texts(skip.iter().map(|space| space.as_str().into()).collect());
-        let rows = self.write(LIST_DUE, &[now.into(), skip, limit.into()]).await?;
+        let rows = self.list(LIST_DUE, &[now.into(), skip, limit.into()]).await?;
         all(&rows, due_from_row)
     }
 

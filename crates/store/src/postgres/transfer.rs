@@ -68,6 +68,9 @@ impl Work for Import {
                 return Err(StoreError::Corrupt("a record to be imported is there already".to_owned()).into());
             }
         }
+        if self.0.iter().any(|record| matches!(record, Record::Audit(_))) {
+            audit::count_on(session).await?;
+        }
         Ok(())
     }
 }

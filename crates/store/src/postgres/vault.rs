@@ -56,7 +56,7 @@ super::statements! {
 #[async_trait]
 impl Vault for PostgresStore {
     async fn vault(&self) -> Result<Option<VaultRow>> {
-        from_rows(&self.write(LOAD, &[]).await?)
+        from_rows(&self.list(LOAD, &[]).await?)
     }
 
     async fn init_vault(&self, row: VaultRow) -> Result<bool> {

@@ -1,4 +1,5 @@
 //! The contract of the store, the same for every engine: a function per sentence, and one list of them below.
+#![cfg(any(feature = "sqlite", feature = "postgres"))]
 
 mod audit;
 mod connections;

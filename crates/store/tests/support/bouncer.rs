@@ -40,7 +40,7 @@ impl Bouncer {
         ];
         fs::write(&file, settings.join("\n"))?;
         server::give_away(dir)?;
-        let mut command = server::as_its_user("pgbouncer".as_ref());
+        let mut command = server::as_its_user(program());
         let process = command
             .arg("--quiet")
             .arg(&file)
@@ -82,8 +82,18 @@ impl Drop for Bouncer {
     }
 }
 
+/// Debian keeps it where only root looks.
+fn program() -> &'static Path {
+    let debian = Path::new("/usr/sbin/pgbouncer");
+    if debian.exists() {
+        debian
+    } else {
+        Path::new("pgbouncer")
+    }
+}
+
 /// Whether it is installed.
 pub(crate) fn is_installed() -> bool {
-    let version = Command::new("pgbouncer").arg("--version").output();
+    let version = Command::new(program()).arg("--version").output();
     version.is_ok_and(|version| version.status.success())
 }

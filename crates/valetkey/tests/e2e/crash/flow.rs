@@ -52,7 +52,7 @@ async fn g02_a_flow_whose_start_nobody_was_told_ends_by_itself(kind: Kind) {
         .crash_at("flow.after_insert")
         .set("OAUTH__MAX_PENDING_FLOWS", "1")
         .set("OAUTH__RATE_LIMITS__AUTHORIZE__LIMIT", "1000")
-        .set("OAUTH__FLOW_TTL", "3s");
+        .set("OAUTH__FLOW_TTL", "2s");
     let Some(mut site) = plan.build().await else { return };
     start_in_vain(&site.user()).await;
     site.crashed().await;

@@ -8,14 +8,20 @@ use tokio::time::Instant;
 
 use crate::support::api::Api;
 use crate::support::grants::Rotation;
-use crate::support::site::{Kind, Plan, Site, in_vain, on_every_site};
+use crate::support::site::{Kind, Plan, Site, in_vain, on_a_file_and_of_three, on_every_site};
 use crate::support::wait::until;
 
 on_every_site! {
     g09_a_lease_whose_holder_died_is_taken_over
+    g11_a_lost_answer_of_a_token_that_works_once_is_told_as_what_it_is
+    g13_a_pair_that_was_stored_is_in_use_although_nobody_was_told
+    g14_a_write_that_was_not_acknowledged_is_recognised
+    g20_a_pair_that_only_the_journal_has_is_taken_up
+}
+
+on_a_file_and_of_three! {
     g10_an_intent_that_was_never_sent_is_sent_by_whoever_takes_it_over
     g10_a_family_is_not_risked_while_its_token_works_and_saved_afterwards
-    g11_a_lost_answer_of_a_token_that_works_once_is_told_as_what_it_is
     g11_a_lost_answer_is_asked_for_again_where_a_token_works_for_a_while
     g11_a_lost_answer_does_no_harm_to_a_token_that_stays
     g11_a_lost_answer_is_given_again_where_answers_repeat
@@ -23,9 +29,6 @@ on_every_site! {
     g11_a_family_that_is_lost_serves_its_token_to_the_end
     g12_an_answer_that_was_not_stored_is_as_good_as_lost
     g12_an_answer_that_was_not_stored_is_asked_for_again
-    g13_a_pair_that_was_stored_is_in_use_although_nobody_was_told
-    g14_a_write_that_was_not_acknowledged_is_recognised
-    g20_a_pair_that_only_the_journal_has_is_taken_up
 }
 
 const LEASE: Duration = Duration::from_millis(1_500);

@@ -5,11 +5,14 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::support::api::Api;
-use crate::support::site::{Kind, Plan, Site, in_vain, on_every_site};
+use crate::support::site::{Kind, Plan, Site, in_vain, on_a_file_and_of_three, on_every_site};
 use crate::support::wait::until;
 
 on_every_site! {
     g15_a_disconnect_that_was_not_stored_did_not_happen
+}
+
+on_a_file_and_of_three! {
     g15_a_disconnect_that_was_stored_is_final_and_told_to_the_provider_later
     g15_a_revocation_that_was_not_noted_is_made_again
     g17_a_deletion_that_stopped_half_way_leaves_nothing_half_and_goes_on

@@ -49,6 +49,26 @@ macro_rules! on_every_site {
 }
 pub(crate) use on_every_site;
 
+/// The same for what takes longer and differs in nothing where one process has a database for itself.
+macro_rules! on_a_file_and_of_three {
+    ($($name:ident)+) => {$(
+        mod $name {
+            use crate::support::site::Kind;
+
+            #[tokio::test]
+            async fn on_a_file() {
+                super::$name(Kind::File).await;
+            }
+
+            #[tokio::test]
+            async fn of_three_processes() {
+                super::$name(Kind::Replicas).await;
+            }
+        }
+    )+};
+}
+pub(crate) use on_a_file_and_of_three;
+
 /// What a site stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
