@@ -18,21 +18,21 @@ use crate::support::valetkey::{Setup, Valetkey};
 
 /// The length of a page, and of what the log keeps of one.
 const PAGE: usize = 4096;
-const FRAME: usize = PAGE + 24;
+pub(super) const FRAME: usize = PAGE + 24;
 
 /// What the log begins with.
-const HEADER: usize = 32;
+pub(super) const HEADER: usize = 32;
 
 /// The database and its log at one moment.
 #[derive(Clone)]
-struct Files {
-    database: Vec<u8>,
-    log: Vec<u8>,
+pub(super) struct Files {
+    pub(super) database: Vec<u8>,
+    pub(super) log: Vec<u8>,
 }
 
 impl Files {
     /// The files as a power cut at this moment would leave them, had all of it been on the disk.
-    async fn of(valetkey: &Valetkey) -> Self {
+    pub(super) async fn of(valetkey: &Valetkey) -> Self {
         valetkey.signal("STOP").await;
         let dir = valetkey.setup.data_dir();
         let files = Self {
@@ -51,13 +51,13 @@ impl Files {
         dir
     }
 
-    fn open(&self) -> Result<(SqliteStore, TempDir), StoreError> {
+    pub(super) fn open(&self) -> Result<(SqliteStore, TempDir), StoreError> {
         let dir = self.put();
         SqliteStore::open(&dir.path().join("valetkey.db")).map(|store| (store, dir))
     }
 
     /// The same with another log.
-    fn with_log(&self, log: impl Into<Vec<u8>>) -> Self {
+    pub(super) fn with_log(&self, log: impl Into<Vec<u8>>) -> Self {
         Self {
             database: self.database.clone(),
             log: log.into(),
@@ -103,7 +103,7 @@ async fn records(store: &SqliteStore, kind: &str) -> usize {
 }
 
 /// Starts the binary on these files, with the master key of `setup`.
-async fn start_on(files: &Files, setup: &Setup) -> (Valetkey, TempDir) {
+pub(super) async fn start_on(files: &Files, setup: &Setup) -> (Valetkey, TempDir) {
     let dir = files.put();
     let master = setup.data_dir().join("master.key");
     let here = dir.path().join("master.key");

@@ -4,3 +4,5 @@ mod damage;
 mod database;
 mod disk;
 mod files;
+mod migration;
+mod sync;

@@ -17,6 +17,8 @@ pub(crate) enum Way {
     Cut,
     /// A `PostgreSQL` server does what it is told, and the connection ends before it says so.
     Deaf,
+    /// A `PostgreSQL` server is heard so many times on each connection, and once more the connection ends instead.
+    Answers(usize),
     /// Nothing arrives, and nobody is told: a network that swallows packets.
     Silent,
 }
@@ -110,9 +112,15 @@ async fn join(client: TcpStream, server: TcpStream, state: &watch::Sender<State>
         let (mut bytes, mut heard) = (vec![0; 64 * 1024], Heard::default());
         while let Ok(count @ 1..) = from_server.read(&mut bytes).await {
             unless_silent(state).await;
-            let way = state.borrow().way;
-            let is_told = way == Way::Deaf && heard.done(&bytes[..count]);
-            if is_told || to_client.write_all(&bytes[..count]).await.is_err() {
+            let is_over = match state.borrow().way {
+                Way::Deaf => heard.done(&bytes[..count]),
+                Way::Answers(most) => {
+                    heard.done(&bytes[..count]);
+                    heard.answers > most
+                }
+                Way::Open | Way::Silent | Way::Cut => false,
+            };
+            if is_over || to_client.write_all(&bytes[..count]).await.is_err() {
                 return;
             }
         }
@@ -133,6 +141,8 @@ async fn unless_silent(state: &watch::Sender<State>) {
 struct Heard {
     /// What was heard of a message that is not complete.
     begun: Vec<u8>,
+    /// How often it was ready for another command.
+    answers: usize,
     /// Whether a command was completed since the server was last ready for another one.
     is_completed: bool,
 }
@@ -148,6 +158,7 @@ impl Heard {
             match letter {
                 b'C' => self.is_completed = true,
                 b'Z' => {
+                    self.answers += 1;
                     is_done |= self.is_completed && message.last() == Some(&b'I');
                     self.is_completed = false;
                 }

@@ -314,6 +314,6 @@ pub(crate) fn through(url: &str, port: u16) -> String {
     url.replace(&format!(":{}/", port_of(url)), &format!(":{port}/"))
 }
 
-fn new_master_key() -> String {
+pub(crate) fn new_master_key() -> String {
     base64(digest(&SHA256, secret("master").as_bytes()).as_ref())
 }

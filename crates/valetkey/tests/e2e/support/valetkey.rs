@@ -48,8 +48,13 @@ impl Setup {
     }
 
     /// Sets `VALETKEY_{name}`.
-    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
-        self.env.insert(format!("VALETKEY_{name}"), value.to_owned());
+    pub(crate) fn set(self, name: &str, value: &str) -> Self {
+        self.set_plain(&format!("VALETKEY_{name}"), value)
+    }
+
+    /// Sets a variable that is no setting.
+    pub(crate) fn set_plain(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
