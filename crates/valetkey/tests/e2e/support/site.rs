@@ -273,13 +273,11 @@ impl Site {
 
     /// The store, beside the processes on a database, or in the place of the one on a file.
     pub(crate) async fn open_store(&self) -> Arc<dyn Store> {
-        match &self.schema {
-            Some(schema) => Arc::new(place::open(&schema.url()).await),
-            None => {
-                let file = self.nodes[0].setup.data_dir().join("valetkey.db");
-                Arc::new(SqliteStore::open(&file).expect("a store"))
-            }
+        if let Some(schema) = &self.schema {
+            return Arc::new(place::open(&schema.url()).await);
         }
+        let file = self.nodes[0].setup.data_dir().join("valetkey.db");
+        Arc::new(SqliteStore::open(&file).expect("a store"))
     }
 
     /// Whether the provider would still take the refresh token that it was sent last.
