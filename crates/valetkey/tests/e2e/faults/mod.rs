@@ -5,4 +5,5 @@ mod database;
 mod disk;
 mod files;
 mod migration;
+mod storm;
 mod sync;
