@@ -8,12 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::support::api::{Answer, Api, client};
+use crate::support::browser::{Browser, Page};
 use crate::support::database::{Database, own_server};
 use crate::support::link::Way;
 use crate::support::site::{Kind, Plan, Site};
 use crate::support::stage::Stage;
 use crate::support::valetkey::{Setup, Valetkey};
-use crate::support::wait::{together, until};
+use crate::support::wait::{together, until, within};
 
 async fn linked(kind: Kind, lease: &str) -> Option<Site> {
     let site = Plan::on(kind).linked().set("REFRESH_LEASE", lease).build().await?;
@@ -277,4 +278,76 @@ async fn g27_a_server_that_is_restarted_under_load_loses_nothing() {
     }
     drop(stage);
     drop(server);
+}
+
+/// A person comes back from the provider; the way to the database is this when the provider's answer comes.
+async fn call_back_while(site: &Site, way: Way) -> JoinSet<Page> {
+    let exchanges = site.fake.exchanges();
+    let started = site.user().start("api", json!({})).await;
+    let mut browser = Browser::new();
+    let callback = browser.authorize(&started.url).await.to_string();
+    let gate = site.fake.hold_tokens();
+    let opening = JoinSet::from_iter([async move { browser.open(&callback).await }]);
+    until("the exchange", async || {
+        (site.fake.exchanges() > exchanges).then_some(())
+    })
+    .await;
+    set(site, way);
+    gate.open();
+    site.fake.hold_no_more();
+    let first = &site.nodes[0];
+    until("a write that fails", async || {
+        first
+            .output()
+            .contains("a new grant cannot be stored yet")
+            .then_some(())
+    })
+    .await;
+    opening
+}
+
+#[tokio::test]
+async fn g20_a_grant_that_the_database_did_not_take_at_once_is_stored_when_it_is_back() {
+    for way in [Way::Cut, Way::Deaf] {
+        let Some(site) = linked(Kind::Database, "30s").await else {
+            return;
+        };
+        let user = site.user();
+        let token = user.token_text("api").await;
+        let opening = call_back_while(&site, way).await;
+        set(&site, Way::Open);
+        for page in within("the page", opening.join_all()).await {
+            page.connected();
+        }
+        assert_eq!(user.audit("flow.complete").await.len(), 2, "the first one and this one");
+        assert_ne!(user.token_text("api").await, token);
+        assert_eq!(site.fake.exchanges(), 2);
+        site.is_alive(&user).await;
+    }
+}
+
+#[tokio::test]
+async fn g14_a_grant_whose_write_was_not_acknowledged_is_recognised() {
+    let plan = Plan::on(Kind::Database).crash_at("exchange.after_commit=fail");
+    let Some(site) = plan.build().await else { return };
+    let user = site.user();
+    site.connect(&user).await;
+    assert_eq!(user.audit("flow.complete").await.len(), 1);
+    site.is_alive(&user).await;
+}
+
+#[tokio::test]
+async fn g07_a_grant_that_the_database_never_took_left_nothing() {
+    let Some(mut site) = linked(Kind::Database, "30s").await else {
+        return;
+    };
+    let token = site.user().token_text("api").await;
+    let opening = call_back_while(&site, Way::Cut).await;
+    site.nodes[0].kill().await;
+    drop(opening);
+    set(&site, Way::Open);
+    site.revive().await;
+    assert_eq!(site.user().audit("flow.complete").await.len(), 1, "only the first one");
+    assert_eq!(site.user().token_text("api").await, token, "what there was stays");
+    site.is_alive(&site.user()).await;
 }

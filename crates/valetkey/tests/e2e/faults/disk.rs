@@ -8,9 +8,10 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use crate::support::api::{Answer, client};
+use crate::support::browser::Browser;
 use crate::support::stage::Stage;
 use crate::support::valetkey::Setup;
-use crate::support::wait::until;
+use crate::support::wait::{until, within};
 
 /// Less than a page of the database with its frame, and more than an entry of the rescue journal.
 const NO_PAGE: u64 = 4096;
@@ -69,6 +70,7 @@ async fn g18_a_disk_that_is_full_before_a_renewal_costs_no_token() {
         (health(&stage, "/healthz").await, health(&stage, "/readyz").await),
         (200, 503)
     );
+    assert_eq!(stage.admin.get("/api/status").await.expect(200)["status"], "degraded");
     let refused = stage.user.on("api", "_start_oauth_flow", json!({})).await;
     refused.refused(503, "store_unavailable");
     assert!(refused.retry_after() >= 1);
@@ -148,4 +150,28 @@ async fn g19_a_stop_waits_for_a_pair_that_is_nowhere_else() {
         renewed["access_token"]
     );
     assert_eq!(stage.fake.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn g19_a_grant_that_finds_no_room_is_stored_when_there_is_some() {
+    let stage = Stage::per_user_with(Setup::new().on_a_small_disk()).await;
+    let started = stage.user.start("api", json!({})).await;
+    let mut browser = Browser::new();
+    let callback = browser.authorize(&started.url).await.to_string();
+    let gate = stage.fake.hold_tokens();
+    let opening = JoinSet::from_iter([async move { browser.open(&callback).await }]);
+    until("the exchange", async || (stage.fake.exchanges() == 1).then_some(())).await;
+    stage.valetkey.limit_files(Some(NO_PAGE));
+    gate.open();
+    until("a write that fails", async || {
+        let output = stage.valetkey.output();
+        output.contains("a new grant cannot be stored yet").then_some(())
+    })
+    .await;
+    stage.valetkey.limit_files(None);
+    for page in within("the page", opening.join_all()).await {
+        page.connected();
+    }
+    assert_eq!(stage.user.call("api", "/api/whoami").await["status"], "ok");
+    assert_eq!(stage.user.audit("flow.complete").await.len(), 1);
 }
