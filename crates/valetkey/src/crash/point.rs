@@ -33,6 +33,10 @@ const POINTS: &[(&str, Edge)] = &[
     ("revoke.before_local", Before("disconnect")),
     ("revoke.after_local", After("disconnect")),
     ("revoke.after_remote", After("revoke")),
+    ("rotate.before_keys", Before("replace_keys")),
+    ("rotate.after_keys", After("replace_keys")),
+    ("rotate.before_row", Before("reseal_connection")),
+    ("rotate.after_row", After("reseal_connection")),
 ];
 
 /// The edge that a point is.
