@@ -25,15 +25,15 @@ impl Crashing {
 #[async_trait]
 impl Journal for Crashing {
     async fn keep(&self, pair: Rescue) -> Result<(), JournalError> {
-        self.plan.pass(Edge::Before("keep"))?;
+        self.plan.pass(Edge::Before("keep")).await?;
         self.journal.keep(pair).await?;
-        Ok(self.plan.pass(Edge::After("keep"))?)
+        Ok(self.plan.pass(Edge::After("keep")).await?)
     }
 
     async fn forget(&self, key: &ConnectionKey, parent: i64) -> Result<(), JournalError> {
-        self.plan.pass(Edge::Before("forget"))?;
+        self.plan.pass(Edge::Before("forget")).await?;
         self.journal.forget(key, parent).await?;
-        Ok(self.plan.pass(Edge::After("forget"))?)
+        Ok(self.plan.pass(Edge::After("forget")).await?)
     }
 
     async fn kept(&self) -> Result<Kept, JournalError> {

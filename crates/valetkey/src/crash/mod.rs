@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
 use valetkey_engine::Parts;
 use valetkey_engine::journal::JournalError;
 use valetkey_store::StoreError;
@@ -74,14 +75,14 @@ impl From<Failed> for JournalError {
 
 impl Plan {
     /// Comes to an edge. It may be the end.
-    fn pass(&self, edge: Edge) -> Result<(), Failed> {
+    async fn pass(&self, edge: Edge) -> Result<(), Failed> {
         let sprung = |trap: &&Trap| trap.edge == edge && trap.passes.fetch_add(1, Ordering::SeqCst) + 1 == trap.pass;
         // Every trap at this edge counts the pass, also those after the one that springs.
         let actions: Vec<Action> = self.0.iter().filter(sprung).map(|trap| trap.action).collect();
         for action in actions {
             match action {
                 Action::Kill => die(),
-                Action::Stop => stand_still(),
+                Action::Stop => stand_still().await,
                 Action::Fail => return Err(Failed),
             }
         }
@@ -98,10 +99,15 @@ fn die() -> ! {
     std::process::abort()
 }
 
-/// Stands still, with all threads, until SIGCONT.
-fn stand_still() {
-    if let Err(error) = kill_process(getpid(), Signal::STOP) {
-        tracing::error!(%error, "the process cannot be stopped");
+/// Stands still, with all threads, until SIGCONT. Another thread may be the one that is told to stop, so that this one
+/// must not go on before it has seen the end of it.
+async fn stand_still() {
+    let continued = signal(SignalKind::from_raw(Signal::CONT.as_raw()));
+    let stopped = kill_process(getpid(), Signal::STOP);
+    match (continued, stopped) {
+        (Ok(mut continued), Ok(())) => drop(continued.recv().await),
+        (Err(error), _) => tracing::error!(%error, "SIGCONT cannot be waited for"),
+        (_, Err(error)) => tracing::error!(%error, "the process cannot be stopped"),
     }
 }
 
@@ -147,21 +153,28 @@ mod tests {
         text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
     }
 
-    #[test]
-    fn a_trap_springs_once_at_its_pass() {
-        let plan = plan("refresh.after_response:2=fail");
-        let edge = point::edge("refresh.after_response").expect("a point");
-        let passes: Vec<bool> = (0..4).map(|_| plan.pass(edge).is_ok()).collect();
-        assert_eq!(passes, [true, false, true, true]);
-        assert!(plan.pass(Edge::Before("vault")).is_ok(), "no point at all");
+    /// Which of so many passes of a point went well.
+    async fn passes(plan: &Plan, point: &str, count: usize) -> Vec<bool> {
+        let edge = point::edge(point).expect("a point");
+        let mut passes = Vec::new();
+        for _ in 0..count {
+            passes.push(plan.pass(edge).await.is_ok());
+        }
+        passes
     }
 
-    #[test]
-    fn every_trap_of_a_point_counts_every_pass() {
+    #[tokio::test]
+    async fn a_trap_springs_once_at_its_pass() {
+        let plan = plan("refresh.after_response:2=fail");
+        let expected = [true, false, true, true];
+        assert_eq!(passes(&plan, "refresh.after_response", 4).await, expected);
+        assert_eq!(passes(&plan, "refresh.sent", 2).await, [true, true], "another point");
+    }
+
+    #[tokio::test]
+    async fn every_trap_of_a_point_counts_every_pass() {
         let plan = plan("refresh.sent=fail, refresh.sent:2=fail");
-        let edge = point::edge("refresh.sent").expect("a point");
-        let passes: Vec<bool> = (0..3).map(|_| plan.pass(edge).is_ok()).collect();
-        assert_eq!(passes, [false, false, true]);
+        assert_eq!(passes(&plan, "refresh.sent", 3).await, [false, false, true]);
     }
 
     #[test]

@@ -35,9 +35,9 @@ macro_rules! crashing {
         #[async_trait]
         impl $part for Crashing {
             $(async fn $name(&self, $($argument: $type),*) -> Result<$answer, StoreError> {
-                self.plan.pass(Edge::Before(stringify!($name)))?;
+                self.plan.pass(Edge::Before(stringify!($name))).await?;
                 let answer = self.store.$name($($argument),*).await?;
-                self.plan.pass(Edge::After(stringify!($name)))?;
+                self.plan.pass(Edge::After(stringify!($name))).await?;
                 Ok(answer)
             })+
         }

@@ -33,12 +33,12 @@ impl Wire for Crashing {
 
     async fn send_token(&self, request: Request, deadline: Duration) -> Outcome {
         let name = name(&request);
-        if self.plan.pass(Edge::Before(name)).is_err() {
+        if self.plan.pass(Edge::Before(name)).await.is_err() {
             return Outcome::NotSent(WireError::Connect);
         }
         let outcome = self.wire.send_token(request, deadline).await;
         let answered = matches!(outcome, Outcome::Answered(_));
-        if answered && self.plan.pass(Edge::After(name)).is_err() {
+        if answered && self.plan.pass(Edge::After(name)).await.is_err() {
             return Outcome::Uncertain(WireError::Broken);
         }
         outcome

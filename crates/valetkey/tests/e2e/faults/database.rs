@@ -269,7 +269,7 @@ async fn g27_a_server_that_is_restarted_under_load_loses_nothing() {
     });
     let server = server.await.expect("a server");
     let failed: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
-    assert!(failed.iter().all(|status| [502, 503].contains(status)), "{failed:?}");
+    assert!(failed.iter().all(|status| *status == 503), "{failed:?}");
     until_ready(&stage.valetkey).await;
     for user in &users {
         assert_eq!(user.status("api").await, "connected");
