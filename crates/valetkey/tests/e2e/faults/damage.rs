@@ -33,7 +33,7 @@ pub(super) struct Files {
 impl Files {
     /// The files as a power cut at this moment would leave them, had all of it been on the disk.
     pub(super) async fn of(valetkey: &Valetkey) -> Self {
-        valetkey.signal("STOP").await;
+        valetkey.stand_still().await;
         let dir = valetkey.setup.data_dir();
         let files = Self {
             database: fs::read(dir.join("valetkey.db")).expect("a database"),

@@ -1,6 +1,7 @@
 //! The real binary as a process, on a data directory of its own.
 
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -190,6 +191,24 @@ impl Valetkey {
             .status()
             .await;
         assert!(kill.expect("a shell").success());
+    }
+
+    /// SIGSTOP; returns when every thread stands still. SIGCONT lets them go on.
+    pub(crate) async fn stand_still(&self) {
+        self.signal("STOP").await;
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let state = |task: DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // What follows the name, which may hold anything.
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+        };
+        until("all threads to stand still", async || {
+            let mut tasks = std::fs::read_dir(&tasks).expect("the threads");
+            tasks
+                .all(|task| state(task.expect("a thread")) == Some('T'))
+                .then_some(())
+        })
+        .await;
     }
 
     /// Lets no file of the process grow beyond so many bytes from now on; `None` for as long as there is room.
