@@ -4,6 +4,7 @@
 //! follows. The code is exchanged with what was sealed into the flow at start, and only stored if the connector is still
 //! the one that the flow was started for.
 
+mod keep;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -262,10 +263,7 @@ impl Engine {
         audit.request_id = Some(request.request_id.clone());
         let key = &taken.flow.key;
         let any_account = taken.payload.allow_account_change;
-        let (stored, replaced) = match self
-            .store_new_grant(connector, key, &minted, any_account, audit)
-            .await?
-        {
+        let (stored, replaced) = match self.keep_grant(connector, key, &minted, any_account, audit).await? {
             NewGrant::Stored { connection, replaced } => (connection, replaced),
             NewGrant::OtherAccount(known) => {
                 let new = minted.tokens.account_id.clone().unwrap_or_default();

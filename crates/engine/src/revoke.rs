@@ -201,7 +201,7 @@ impl Engine {
         }
     }
 
-    fn record_revocation(&self, key: &ConnectionKey, outcome: &'static str) {
+    pub(crate) fn record_revocation(&self, key: &ConnectionKey, outcome: &'static str) {
         self.metrics.revocation(outcome);
         let audit = Audit::new("token.revoke", self.clock.now());
         self.audit_later(audit.connection(key).outcome(outcome).row());

@@ -115,7 +115,7 @@ async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Res
     let rescue = config.data_dir.join("rescue");
     let journal = FileJournal::open(&rescue)
         .map_err(|e| Refusal::Configuration(format!("data_dir: cannot use {}: {e}", rescue.display())))?;
-    let engine = Engine::new(Parts {
+    let parts = Parts {
         settings: engine_settings(config),
         store,
         wire: Arc::new(wire),
@@ -125,7 +125,10 @@ async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Res
         vault,
         catalogue,
         tasks: tasks.clone(),
-    });
+    };
+    #[cfg(debug_assertions)]
+    let parts = with_crash_points(config, parts)?;
+    let engine = Engine::new(parts);
     let mut water = Water::open(&config.data_dir);
     let restored = water.check(&engine).await?;
     Ok(Core {
@@ -136,6 +139,22 @@ async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Res
         water,
         restored,
     })
+}
+
+/// Lets tests end the process at chosen moments, and see the end of a lease.
+#[cfg(debug_assertions)]
+fn with_crash_points(config: &Config, mut parts: Parts) -> Result<Parts> {
+    if let Some(lease) = config.refresh_lease {
+        parts.settings.refresh_lease = lease;
+    }
+    let Some(text) = &config.crash_at else {
+        return Ok(parts);
+    };
+    let plan = text
+        .parse()
+        .map_err(|error| Refusal::Configuration(format!("crash_at: {error}")))?;
+    tracing::warn!(at = text, "this process is going to be disturbed for a test");
+    Ok(crate::crash::around(plan, parts))
 }
 
 fn engine_settings(config: &Config) -> Settings {

@@ -2,12 +2,15 @@
 //!
 //! `app` is the composition root: the only place that sees all rooms and builds things. `http` serves the API and the
 //! pages, `wire` sends requests out, `journal` keeps what the store does not take, `config` reads settings, `work` runs
-//! what nobody waits for, `workers` are the threads that serve, `demo` is a playground.
+//! what nobody waits for, `workers` are the threads that serve, `demo` is a playground. `crash` is for tests only: places
+//! at which the process ends itself.
 
 mod app;
 mod cli;
 mod config;
 mod copy;
+#[cfg(debug_assertions)]
+mod crash;
 mod demo;
 mod http;
 mod journal;

@@ -25,6 +25,7 @@ use super::lease::Held;
 use super::recovery::Past;
 use crate::Engine;
 use crate::caller::Audit;
+use crate::connector::Connector;
 use crate::error::Result;
 use crate::grant::{CachedConnection, Minted};
 
@@ -47,6 +48,9 @@ pub(crate) struct Pair {
     /// When the refresh was made.
     pub(super) at: Timestamp,
     audit: AuditRow,
+    /// The connector that the refresh was made with, should the pair have to be revoked when that is gone; not known of a
+    /// pair from the journal.
+    connector: Option<Arc<Connector>>,
     /// Whether the journal has it.
     is_kept: AtomicBool,
 }
@@ -58,7 +62,15 @@ impl Pair {
             row,
             at,
             audit,
+            connector: None,
             is_kept: AtomicBool::new(false),
+        }
+    }
+
+    fn of(self, connector: &Arc<Connector>) -> Self {
+        Self {
+            connector: Some(Arc::clone(connector)),
+            ..self
         }
     }
 
@@ -114,7 +126,7 @@ impl Engine {
             intent: None,
             ..before.clone()
         };
-        let pair = Arc::new(Pair::new(row, now, audit.row()));
+        let pair = Arc::new(Pair::new(row, now, audit.row()).of(&flight.connector));
         match self.write_first(&pair).await {
             Some(committed) => {
                 self.metrics.commit("written");
@@ -263,10 +275,18 @@ impl Engine {
     async fn revoke_pair(&self, pair: &Pair) {
         let key = pair.key();
         let revoked = async {
-            let connector = self.load_connector(&key.space, &key.connector).await?;
-            if let Some(connector) = connector {
-                let tokens = self.tokens_of_pair(pair).await?;
-                self.revoke_tokens(&connector, key, &tokens).await;
+            let connector = match &pair.connector {
+                Some(connector) => Some(Arc::clone(connector)),
+                None => self.load_connector(&key.space, &key.connector).await?,
+            };
+            match connector {
+                Some(connector) if connector.row.binding == pair.row.binding => {
+                    let tokens = self.tokens_of_pair(pair).await?;
+                    self.revoke_tokens(&connector, key, &tokens).await;
+                }
+                // Tokens go only where they were put for.
+                Some(_) => self.record_revocation(key, "connector_changed"),
+                None => self.record_revocation(key, "connector_deleted"),
             }
             Result::Ok(())
         };

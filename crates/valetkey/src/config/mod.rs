@@ -62,6 +62,10 @@ pub(crate) struct Config {
     pub(crate) callback_limit: RateLimit,
     pub(crate) max_key_age: Duration,
     pub(crate) reseal_rate: u32,
+    #[cfg(debug_assertions)]
+    pub(crate) crash_at: Option<String>,
+    #[cfg(debug_assertions)]
+    pub(crate) refresh_lease: Option<Duration>,
 }
 
 /// A value and where it was set.
@@ -137,9 +141,7 @@ impl Values {
     /// Adds what variables with the prefix `VALETKEY_` say.
     pub(crate) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<()> {
         for (name, text) in variables.filter(|(name, _)| name.starts_with("VALETKEY_")) {
-            let setting = SETTINGS
-                .iter()
-                .find(|s| s.variable() == name)
+            let setting = table::find_variable(&name)
                 .ok_or_else(|| anyhow!("the environment variable {name} is not a setting of valetkey"))?;
             self.add_text(setting.path, &text, name)?;
         }
@@ -247,6 +249,10 @@ impl Values {
             )?,
             max_key_age: self.must("sealing.max_key_age", |v| value::span_within(v, HOUR, YEAR * 2))?,
             reseal_rate: self.must("sealing.reseal_rate", |v| value::number(v, 1, 100_000))?,
+            #[cfg(debug_assertions)]
+            crash_at: self.read("crash_at", value::text)?,
+            #[cfg(debug_assertions)]
+            refresh_lease: self.read("refresh_lease", value::span)?,
             data_dir,
         })
     }

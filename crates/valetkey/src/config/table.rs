@@ -272,9 +272,27 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
 ];
 
+/// Settings for tests of this program. A released one does not know them, and nobody is told of them.
+const HIDDEN: &[Setting] = &[
+    #[cfg(debug_assertions)]
+    setting("crash_at", Kind::Text, "", "At which crash points something happens."),
+    #[cfg(debug_assertions)]
+    setting(
+        "refresh_lease",
+        Kind::Span,
+        "",
+        "How long a lease lasts that nobody renews.",
+    ),
+];
+
 /// The setting of a path.
 pub(crate) fn find(path: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|s| s.path == path)
+    SETTINGS.iter().chain(HIDDEN).find(|s| s.path == path)
+}
+
+/// The setting of an environment variable.
+pub(crate) fn find_variable(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().chain(HIDDEN).find(|s| s.variable() == name)
 }
 
 impl Setting {

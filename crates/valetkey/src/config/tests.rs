@@ -169,3 +169,16 @@ fn the_new_master_keys_file_is_beside_the_old_ones_unless_set() {
     assert_eq!(file("master_key_file = \"/k/one\""), "/k/one.new");
     assert_eq!(file("new_master_key_file = \"/k/two\""), "/k/two");
 }
+
+#[test]
+fn settings_for_tests_are_only_in_builds_for_tests() {
+    for (name, value) in [("VALETKEY_CRASH_AT", "refresh.sent"), ("VALETKEY_REFRESH_LEASE", "2s")] {
+        let set = from_env(&[(name, value)]);
+        if cfg!(debug_assertions) {
+            set.expect("settings");
+        } else {
+            assert!(set.expect_err("unknown").to_string().contains(name));
+        }
+        assert!(!example().contains(name), "nobody is told");
+    }
+}

@@ -133,9 +133,15 @@ impl Api {
         self.on(id, "_execute", json!({"params": params})).await.expect(200)
     }
 
+    /// A request for an access token, not sent yet.
+    pub(crate) fn token_request(&self, id: &str) -> RequestBuilder {
+        let path = format!("/api/actions/connector/{id}/_oauth_access_token");
+        self.request(Method::POST, &path).json(&json!({}))
+    }
+
     /// An access token as it is handed out.
     pub(crate) async fn token(&self, id: &str) -> Answer {
-        self.on(id, "_oauth_access_token", json!({})).await
+        Answer::to(self.token_request(id)).await
     }
 
     /// The text of an access token that works.
@@ -144,10 +150,14 @@ impl Api {
         answer["access_token"].as_str().expect("a token").to_owned()
     }
 
-    /// Asks for a token that outlives every token there is, so that it must be renewed.
+    /// A request for a token that outlives every token there is, so that it must be renewed; not sent yet.
+    pub(crate) fn renewal(&self, id: &str) -> RequestBuilder {
+        self.token_request(id).json(&json!({"minimumValiditySeconds": 86_000}))
+    }
+
+    /// Has the token renewed.
     pub(crate) async fn renew(&self, id: &str) -> Answer {
-        self.on(id, "_oauth_access_token", json!({"minimumValiditySeconds": 86_000}))
-            .await
+        Answer::to(self.renewal(id)).await
     }
 
     /// `user_auth_status` of a connector, with the reason if there is one: `reauthorize token_revoked`.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use reqwest::header::{HeaderMap, SET_COOKIE};
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder};
 use url::Url;
 
 use super::api::{Answer, client};
 use super::html;
+use super::wait::within;
 
 /// How many pages and redirects a walk may have.
 const MAX_STEPS: usize = 20;
@@ -97,6 +98,13 @@ impl Browser {
         self.open(callback.as_str()).await
     }
 
+    /// Opens a page that never comes, because the server ends on the way.
+    pub(crate) async fn open_in_vain(&mut self, url: &str) {
+        let request = self.request(Method::GET, Url::parse(url).expect("a URL"), &[], None);
+        let answer = within("the end of a connection", request.send()).await;
+        assert!(answer.is_err(), "there was an answer: {answer:?}");
+    }
+
     fn fill(&self, field: &str) -> Option<String> {
         match field {
             "login" => Some(self.account.clone()),
@@ -105,16 +113,16 @@ impl Browser {
         }
     }
 
-    async fn visit(
+    fn request(
         &mut self,
         method: Method,
         url: Url,
         headers: &[(&str, &str)],
         form: Option<&[(String, String)]>,
-    ) -> Page {
+    ) -> RequestBuilder {
         let host = url.host_str().unwrap_or_default().to_owned();
         let jar = self.cookies.entry(host).or_default();
-        let mut request = self.http.request(method, url.clone()).header("accept", "text/html");
+        let mut request = self.http.request(method, url).header("accept", "text/html");
         if !jar.is_empty() {
             let cookies: Vec<_> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header("cookie", cookies.join("; "));
@@ -130,7 +138,21 @@ impl Browser {
                 .header("content-type", "application/x-www-form-urlencoded")
                 .body(body);
         }
-        let answer = Answer::to(request).await;
+        request
+    }
+
+    async fn visit(
+        &mut self,
+        method: Method,
+        url: Url,
+        headers: &[(&str, &str)],
+        form: Option<&[(String, String)]>,
+    ) -> Page {
+        let answer = Answer::to(self.request(method, url.clone(), headers, form)).await;
+        let jar = self
+            .cookies
+            .entry(url.host_str().unwrap_or_default().to_owned())
+            .or_default();
         for cookie in answer.headers.get_all(SET_COOKIE) {
             keep(jar, cookie.to_str().expect("a cookie"));
         }

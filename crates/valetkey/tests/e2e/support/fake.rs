@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::Url;
 
+use super::grants::{Family, Grants, Rotation, Spent};
 use super::raw::{Gate, Reply, Seen, Server};
 use super::{patch, secret};
 
@@ -35,7 +36,7 @@ impl Script {
 
 /// What is true of an access token.
 struct Access {
-    account: String,
+    family: Family,
     ends: Option<Instant>,
     live: bool,
 }
@@ -72,7 +73,7 @@ struct State {
     pushed_seconds: u64,
     codes: BTreeMap<String, Code>,
     access: BTreeMap<String, Access>,
-    refresh: BTreeMap<String, (String, String)>,
+    grants: Grants,
     revoked: Vec<String>,
     revocation: Option<Reply>,
     secrets: Vec<String>,
@@ -107,7 +108,7 @@ impl Fake {
             pushed_seconds: 60,
             codes: BTreeMap::new(),
             access: BTreeMap::new(),
-            refresh: BTreeMap::new(),
+            grants: Grants::new(),
             revoked: Vec::new(),
             revocation: None,
         }));
@@ -127,6 +128,11 @@ impl Fake {
     /// What the next token requests are answered with, in this order; afterwards the provider behaves again.
     pub(crate) fn script(&self, scripts: impl IntoIterator<Item = Script>) {
         self.lock().scripts = scripts.into_iter().collect();
+    }
+
+    /// What using a refresh token twice does, from now on.
+    pub(crate) fn set_rotation(&self, rotation: Rotation) {
+        self.lock().grants.set_rotation(rotation);
     }
 
     /// Takes pushed authorization requests only (RFC 9126), and says so in its metadata.
@@ -154,6 +160,11 @@ impl Fake {
         let gate = Gate::shut();
         self.lock().gate = Some(gate.clone());
         gate
+    }
+
+    /// Answers token requests at once again; those held back stay behind their gate.
+    pub(crate) fn hold_no_more(&self) {
+        self.lock().gate = None;
     }
 
     /// Who is logged in at the provider and says yes to everything.
@@ -217,7 +228,7 @@ impl Fake {
 
     /// Forgets every grant: the next refresh is answered `invalid_grant`.
     pub(crate) fn forget_grants(&self) {
-        self.lock().refresh.clear();
+        self.lock().grants.forget_all();
     }
 
     /// Waits until the newest access token has only a share of its lifetime left.
@@ -267,6 +278,13 @@ impl Fake {
         self.grants("refresh_token").len()
     }
 
+    /// Every access and refresh token that was given out, in order.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let mut secrets = self.secrets();
+        secrets.retain(|secret| secret.starts_with("access-") || secret.starts_with("refresh-"));
+        secrets
+    }
+
     /// Tokens that were revoked, in order.
     pub(crate) fn revoked(&self) -> Vec<String> {
         self.lock().revoked.clone()
@@ -274,7 +292,7 @@ impl Fake {
 
     /// Whether the provider still takes this refresh token.
     pub(crate) fn honours(&self, refresh_token: &str) -> bool {
-        self.lock().refresh.contains_key(refresh_token)
+        self.lock().grants.honours(refresh_token)
     }
 
     pub(crate) fn client_secret(&self) -> String {
@@ -306,7 +324,7 @@ impl State {
             "/revoke" if self.revocation.is_some() => self.revocation.clone().expect("a reply"),
             "/revoke" => {
                 let token = seen.form().remove("token").unwrap_or_default();
-                self.refresh.remove(&token);
+                self.grants.take_back(&token);
                 self.access.remove(&token);
                 self.revoked.push(token);
                 Reply::new(200, &[], "")
@@ -405,18 +423,20 @@ impl State {
         if !self.knows_client(seen) {
             return Err("invalid_client");
         }
-        let (account, scope) = match get("grant_type") {
+        let (family, rotates) = match get("grant_type") {
             "authorization_code" => {
                 let verifier = self.remember(get("code_verifier").to_owned());
                 let code = self.codes.remove(get("code")).ok_or("invalid_grant")?;
                 if code.challenge != super::s256(&verifier) || code.redirect_uri != get("redirect_uri") {
                     return Err("invalid_grant");
                 }
-                (code.account, code.scope)
+                (self.grants.begin(code.account, code.scope), true)
             }
-            // The old refresh token dies with its first use.
-            "refresh_token" => self.refresh.remove(get("refresh_token")).ok_or("invalid_grant")?,
-            "client_credentials" => (CLIENT_ID.to_owned(), get("scope").to_owned()),
+            "refresh_token" => match self.grants.spend(get("refresh_token")).ok_or("invalid_grant")? {
+                Spent::Again(answer) => return Ok(answer),
+                Spent::Renewed { family, rotates } => (family, rotates),
+            },
+            "client_credentials" => (self.grants.begin(CLIENT_ID.to_owned(), get("scope").to_owned()), false),
             _ => return Err("unsupported_grant_type"),
         };
         let access = self.remember(secret("access"));
@@ -426,23 +446,25 @@ impl State {
         self.access.insert(
             access.clone(),
             Access {
-                account: account.clone(),
+                family: family.clone(),
                 ends,
                 live: true,
             },
         );
-        let mut body = json!({"access_token": access, "token_type": "Bearer", "scope": scope});
+        let mut body = json!({"access_token": access, "token_type": "Bearer", "scope": family.scope});
         if self.names_accounts {
+            let account = &family.account;
             body["account"] = json!({"id": format!("id-of-{account}"), "label": account});
         }
-        if get("grant_type") != "client_credentials" {
+        if rotates {
             let refresh = self.remember(secret("refresh"));
-            self.refresh.insert(refresh.clone(), (account, scope));
+            self.grants.give(&refresh, family);
             body["refresh_token"] = refresh.into();
         }
         if let Some(seconds) = self.lifetime {
             body["expires_in"] = seconds.into();
         }
+        self.grants.answered(get("refresh_token"), &body);
         Ok(body)
     }
 
@@ -458,7 +480,8 @@ impl State {
         let access = self
             .access
             .get(token)
-            .filter(|a| a.live && a.ends.is_none_or(|end| end > Instant::now()));
+            .filter(|a| a.live && a.ends.is_none_or(|end| end > Instant::now()))
+            .filter(|a| self.grants.is_alive(&a.family));
         let Some(access) = access else {
             let headers = [
                 ("www-authenticate", "Bearer error=\"invalid_token\""),
@@ -476,7 +499,7 @@ impl State {
         Reply::json(
             200,
             &json!({
-                "account": access.account, "method": seen.method, "path": seen.path, "query": seen.query,
+                "account": access.family.account, "method": seen.method, "path": seen.path, "query": seen.query,
                 "headers": headers, "body": seen.body,
             }),
         )

@@ -3,13 +3,16 @@
 pub(crate) mod api;
 pub(crate) mod browser;
 pub(crate) mod canary;
+pub(crate) mod database;
 pub(crate) mod fake;
+pub(crate) mod grants;
 pub(crate) mod html;
+pub(crate) mod link;
 pub(crate) mod oidc;
-#[expect(dead_code, reason = "the tests of the store open it")]
 #[path = "../../../../store/tests/support/place.rs"]
 pub(crate) mod place;
 pub(crate) mod raw;
+pub(crate) mod site;
 pub(crate) mod stage;
 pub(crate) mod valetkey;
 pub(crate) mod wait;
@@ -26,6 +29,12 @@ pub(crate) fn secret(what: &str) -> String {
     let mut bytes = [0; 18];
     aws_lc_rs::rand::fill(&mut bytes).expect("random bytes");
     format!("{what}-{}-{}", COUNT.fetch_add(1, Ordering::Relaxed), base64url(&bytes))
+}
+
+/// Tells people something about a test.
+pub(crate) fn notice(text: &str) {
+    use std::io::Write as _;
+    writeln!(std::io::stderr(), "{text}").expect("a notice");
 }
 
 /// The value of an `Authorization` header (RFC 6749 section 2.3.1).

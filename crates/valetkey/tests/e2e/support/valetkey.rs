@@ -1,11 +1,13 @@
 //! The real binary as a process, on a data directory of its own.
 
 use std::collections::BTreeMap;
+use std::fs::DirEntry;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
@@ -22,6 +24,7 @@ pub(crate) struct Setup {
     port: u16,
     env: BTreeMap<String, String>,
     admin_key: String,
+    is_disk_small: bool,
 }
 
 impl Setup {
@@ -35,6 +38,7 @@ impl Setup {
             port,
             env: BTreeMap::new(),
             admin_key: admin_key.clone(),
+            is_disk_small: false,
         }
         .set("LISTEN", &format!("127.0.0.1:{port}"))
         .set("PUBLIC_BASE_URL", &format!("http://127.0.0.1:{port}"))
@@ -45,8 +49,13 @@ impl Setup {
     }
 
     /// Sets `VALETKEY_{name}`.
-    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
-        self.env.insert(format!("VALETKEY_{name}"), value.to_owned());
+    pub(crate) fn set(self, name: &str, value: &str) -> Self {
+        self.set_plain(&format!("VALETKEY_{name}"), value)
+    }
+
+    /// Sets a variable that is no setting.
+    pub(crate) fn set_plain(mut self, name: &str, value: &str) -> Self {
+        self.env.insert(name.to_owned(), value.to_owned());
         self
     }
 
@@ -65,9 +74,26 @@ impl Setup {
         self.set("BOOTSTRAP_API_KEY", key)
     }
 
+    /// Lets the process have its files limited while it runs.
+    pub(crate) fn on_a_small_disk(self) -> Self {
+        Self {
+            is_disk_small: true,
+            ..self
+        }
+    }
+
+    /// What is set, as environment variables.
+    pub(crate) fn variables(&self) -> &BTreeMap<String, String> {
+        &self.env
+    }
+
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.env.remove(&format!("VALETKEY_{name}"));
         self
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -186,6 +212,43 @@ impl Valetkey {
         assert!(kill.expect("a shell").success());
     }
 
+    /// SIGSTOP; returns when every thread stands still. SIGCONT lets them go on.
+    pub(crate) async fn stand_still(&self) {
+        self.signal("STOP").await;
+        let tasks = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let state = |task: DirEntry| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // What follows the name, which may hold anything.
+            stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next())
+        };
+        until("all threads to stand still", async || {
+            let mut tasks = std::fs::read_dir(&tasks).expect("the threads");
+            tasks
+                .all(|task| state(task.expect("a thread")) == Some('T'))
+                .then_some(())
+        })
+        .await;
+    }
+
+    /// Lets no file of the process grow beyond so many bytes from now on; `None` for as long as there is room.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a limit");
+    }
+
+    fn pid(&self) -> Pid {
+        let pid = self.process.child.id().expect("a running process");
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+        pid.expect("the number of a process")
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.ended().is_none()
+    }
+
     /// Waits for the process to end.
     pub(crate) async fn wait(&mut self) -> ExitStatus {
         let status = within("the end of the process", self.process.child.wait())
@@ -228,8 +291,18 @@ struct Process {
 
 impl Process {
     fn spawn(setup: &Setup) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_valetkey"))
-            .arg("serve")
+        let binary = env!("CARGO_BIN_EXE_valetkey");
+        let mut command = if setup.is_disk_small {
+            // A limit on files is told by a signal, which ends a process that does not ignore it.
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", "trap '' XFSZ; exec \"$0\" serve", binary]);
+            shell
+        } else {
+            let mut direct = Command::new(binary);
+            direct.arg("serve");
+            direct
+        };
+        let mut child = command
             .env_clear()
             .envs(&setup.env)
             .current_dir(setup.dir.path())
