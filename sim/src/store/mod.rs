@@ -14,6 +14,8 @@ mod refreshes;
 mod transfer;
 mod vault;
 
+pub(crate) use refreshes::renew;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

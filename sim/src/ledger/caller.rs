@@ -1,0 +1,212 @@
+//! What callers ask for, and what they get.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use valetkey_core::ConnectionKey;
+
+use super::row::Standing;
+use super::{Book, Ledger, name};
+use crate::process::Process;
+
+/// Names a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallId(usize);
+
+/// What a caller got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// A token.
+    Token(String),
+    /// The word that a person must connect, with the reason.
+    Person(String),
+    /// Another error, and whether it is one that callers may see at all.
+    Error {
+        /// The code and the cause.
+        text: String,
+        /// Whether it is one that says: try again.
+        is_expected: bool,
+    },
+}
+
+/// A caller who asks for a token.
+#[derive(Debug)]
+pub(super) struct Call {
+    process: Arc<Process>,
+    key: ConnectionKey,
+    instead: Option<String>,
+    began: Duration,
+    /// The access token that was stored when it began.
+    stored: Option<String>,
+}
+
+impl Ledger {
+    /// Somebody asks for a token, perhaps instead of one that was rejected.
+    pub fn asks(&self, process: &Arc<Process>, key: &ConnectionKey, instead: Option<&str>) -> CallId {
+        let mut book = self.book();
+        let id = CallId(book.calls.len());
+        let stored = book.histories.get(key).and_then(|history| history.tokens.as_ref());
+        let stored = stored.map(|(access, _)| access.clone());
+        self.trace.line(format_args!(
+            "{process:?} is asked for {}{} (call {})",
+            name(key),
+            instead.map(|token| format!(" instead of {token}")).unwrap_or_default(),
+            id.0
+        ));
+        book.calls.push(Call {
+            process: Arc::clone(process),
+            key: key.clone(),
+            instead: instead.map(str::to_owned),
+            began: self.now(),
+            stored,
+        });
+        id
+    }
+
+    /// Somebody got an answer.
+    pub fn gets(&self, id: CallId, given: &Given) {
+        let mut book = self.book();
+        let call = &book.calls[id.0];
+        let (process, key) = (Arc::clone(&call.process), call.key.clone());
+        match given {
+            Given::Token(token) => {
+                self.trace.line(format_args!("{process:?} gives {token} (call {})", id.0));
+                self.judge_token(&mut book, id, token);
+            }
+            Given::Person(reason) => {
+                self.trace.line(format_args!("{process:?} says {reason} (call {})", id.0));
+                self.judge_person(&mut book, id, reason);
+            }
+            Given::Error { text, is_expected } => {
+                self.trace.line(format_args!("{process:?} says {text} (call {})", id.0));
+                if !is_expected {
+                    self.break_rule(&mut book, "unexpected", format_args!("{} brings {text}", name(&key)));
+                } else if text.starts_with("provider_unavailable") {
+                    self.judge_withheld(&mut book, id, text);
+                }
+            }
+        }
+    }
+
+    /// A disconnect was reported as done.
+    pub fn disconnected(&self, process: &Arc<Process>, key: &ConnectionKey) {
+        let now = self.now();
+        let mut book = self.book();
+        let history = book.histories.entry(key.clone()).or_default();
+        for ended in history.ended_grants.values_mut() {
+            ended.get_or_insert((now, process.replica));
+        }
+    }
+
+    /// A connect was reported as done; it brought this grant.
+    pub fn connected(&self, key: &ConnectionKey, grant: usize) {
+        let mut book = self.book();
+        let is_stored = book.histories.get(key).is_some_and(|history| history.stored_grants.contains(&grant));
+        if !is_stored {
+            self.break_rule(&mut book, "forgotten", format_args!("{}: grant {grant} was never stored", name(key)));
+        }
+    }
+
+    fn judge_token(&self, book: &mut Book, id: CallId, token: &str) {
+        let now = self.now();
+        let slack = self.terms.skew + Duration::from_secs(1);
+        let call = &book.calls[id.0];
+        let (ends, grant, old_dies) = {
+            let providers = self.providers();
+            let provider = providers.iter().find(|provider| provider.find_access(token).is_some());
+            match provider {
+                Some(provider) => (
+                    provider.ends_at(token),
+                    provider.find_access(token).map(|(grant, _)| grant),
+                    provider.habits.old_access_token_dies,
+                ),
+                None => (None, None, false),
+            }
+        };
+        let history = &book.histories[&call.key];
+        let ended = grant.and_then(|grant| history.ended_grants.get(&grant).copied().flatten());
+        let known_end = ended.filter(|(at, replica)| {
+            let stale_until = if *replica == call.process.replica { *at } else { *at + self.terms.cache_max_age };
+            call.began > stale_until
+        });
+        let what = if ends.is_none_or(|ends| ends + slack < now) {
+            Some("its time is over")
+        } else if call.instead.as_deref() == Some(token) {
+            Some("it is the one that was rejected")
+        } else if known_end.is_some() {
+            Some("its connection was ended before")
+        } else if old_dies && self.was_spent_before(book, call, token) {
+            Some("a refresh was sent before, which ends it")
+        } else {
+            None
+        };
+        if let Some(what) = what {
+            let process = Arc::clone(&call.process);
+            self.break_rule(book, "dead-token", format_args!("{process:?} gives {token} (call {}): {what}", id.0));
+        }
+    }
+
+    /// Whether a refresh of the same grant was sent, and the process could know it, before the call began.
+    fn was_spent_before(&self, book: &Book, call: &Call, token: &str) -> bool {
+        let providers = self.providers();
+        let Some(provider) = providers.iter().find(|provider| provider.find_access(token).is_some()) else {
+            return false;
+        };
+        let Some((grant, serial)) = provider.find_access(token) else { return false };
+        book.flights.iter().any(|flight| {
+            let super::Wish::Refresh(sent) = &flight.wish else { return false };
+            let same_grant = provider.find_refresh(sent).is_some_and(|(of, _)| of == grant);
+            let is_newer = flight.pair().is_some_and(|pair| {
+                provider.find_access(&pair.access).is_some_and(|(_, other)| other > serial)
+            });
+            let is_same_replica = Arc::ptr_eq(&flight.process, &call.process);
+            let seen_from = if is_same_replica { flight.sent } else { flight.sent + self.terms.cache_max_age };
+            same_grant && is_newer && seen_from < call.began
+        })
+    }
+
+    /// A person is needed: then there was a moment since the call began, or as long ago as memory reaches, in which that
+    /// was so.
+    fn judge_person(&self, book: &mut Book, id: CallId, reason: &str) {
+        let call = &book.calls[id.0];
+        let from = call.began.saturating_sub(self.terms.cache_max_age);
+        let history = book.histories.get(&call.key);
+        let standings = history.map(|history| history.standings.as_slice()).unwrap_or_default();
+        let mut at_first = &Standing::Absent;
+        let mut usable = true;
+        for (at, standing) in standings {
+            if *at <= from {
+                at_first = standing;
+            } else {
+                usable &= *standing == Standing::Active;
+            }
+        }
+        if usable && *at_first == Standing::Active {
+            let key = call.key.clone();
+            self.break_rule(book, "told", format_args!("{} is usable, and the caller is told {reason}", name(&key)));
+        }
+    }
+
+    /// A provider that does not answer is no reason to withhold a token that works.
+    fn judge_withheld(&self, book: &mut Book, id: CallId, text: &str) {
+        let call = &book.calls[id.0];
+        let history = book.histories.get(&call.key);
+        let (Some(stored), None, Some(history)) = (&call.stored, &call.instead, history) else {
+            return;
+        };
+        let is_same = history.tokens.as_ref().is_some_and(|(access, _)| access == stored);
+        let stood = history.standings.last().is_some_and(|(at, standing)| *at <= call.began && *standing == Standing::Active);
+        let works = {
+            let providers = self.providers();
+            let provider = providers.iter().find(|provider| provider.find_access(stored).is_some());
+            provider.is_some_and(|provider| {
+                let ends = provider.ends_at(stored).unwrap_or_default();
+                !provider.habits.old_access_token_dies && ends > self.now() + self.terms.skew + Duration::from_secs(1)
+            })
+        };
+        if is_same && stood && works {
+            let (key, stored) = (call.key.clone(), stored.clone());
+            self.break_rule(book, "withheld", format_args!("{} has {stored}, and the caller is told {text}", name(&key)));
+        }
+    }
+}

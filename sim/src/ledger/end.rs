@@ -1,0 +1,115 @@
+//! What must be so while everything works, and when everything works again.
+
+use std::time::Duration;
+
+use valetkey_core::ConnectionKey;
+use valetkey_store::rows::ConnectionState;
+
+use super::{Ledger, name};
+use crate::harness;
+
+impl Ledger {
+    /// How a connection stands in the store.
+    pub fn state(&self, key: &ConnectionKey) -> Option<ConnectionState> {
+        let book = self.book();
+        book.histories.get(key)?.row.as_ref().map(|row| row.state.clone())
+    }
+
+    /// Nobody's intent stays once its lease is over and everything works; except where a family is not risked while its
+    /// access token works.
+    pub fn judge_intents(&self, works_since: Duration, store_now: valetkey_core::Timestamp) {
+        let patience = harness::LEASE * 2 + harness::LONGEST_PAUSE;
+        if self.now().saturating_sub(works_since) < patience {
+            return;
+        }
+        let mut book = self.book();
+        let mut stuck = Vec::new();
+        for (key, history) in &book.histories {
+            let Some(intent) = history.row.as_ref().and_then(|row| row.intent.as_ref()) else {
+                continue;
+            };
+            let waits = history.tokens.as_ref().is_some_and(|(access, _)| self.may_wait_for(access));
+            if store_now.since(intent.lease_until) > patience && !waits {
+                stuck.push(name(key));
+            }
+        }
+        for name in stuck {
+            self.break_rule(&mut book, "stuck", format_args!("the intent of {name} stays"));
+        }
+    }
+
+    fn may_wait_for(&self, access: &str) -> bool {
+        let providers = self.providers();
+        let provider = providers.iter().find(|provider| provider.find_access(access).is_some());
+        provider.is_some_and(|provider| {
+            provider.habits.rotation == valetkey_oauth::Rotation::SingleUseRevokesFamily
+                && provider.ends_at(access).is_some_and(|ends| ends + harness::LONGEST_PAUSE > self.now())
+        })
+    }
+
+    /// What is stored when everything has worked for long enough.
+    pub fn judge_store(&self, key: &ConnectionKey) {
+        let now = self.now();
+        let mut book = self.book();
+        let Some(history) = book.histories.get(key) else { return };
+        let Some(row) = history.row.clone() else { return };
+        if row.intent.is_some() {
+            self.break_rule(&mut book, "stuck", format_args!("the intent of {} stays", name(key)));
+            return;
+        }
+        let Some((access, refresh)) = history.tokens.clone() else { return };
+        let providers = self.providers();
+        let provider = providers.iter().find(|provider| provider.find_refresh(&refresh).is_some());
+        let Some((provider, (grant, _))) = provider.and_then(|provider| Some((provider, provider.find_refresh(&refresh)?)))
+        else {
+            return;
+        };
+        let newest = provider.grant(grant).newest_refresh().unwrap_or_default();
+        let (works, honoured) = (provider.accepts(&access, now), provider.honours(&refresh, now));
+        let newest_works = provider.honours(&newest, now);
+        drop(providers);
+        match &row.state {
+            ConnectionState::Active if !works || !honoured || refresh != newest => {
+                let text = format!("{access} works: {works}, {refresh} works: {honoured}, the newest is {newest}");
+                self.break_rule(&mut book, "unsettled", format_args!("{}: {text}", name(key)));
+            }
+            ConnectionState::Reauthorize(cause) if newest_works => {
+                let reached = book.flights.iter().any(|flight| {
+                    flight.is_in_hand() && flight.pair().is_some_and(|pair| pair.refresh == newest)
+                });
+                if (reached || honoured) && !book.misled.contains(&refresh) {
+                    self.break_rule(
+                        &mut book,
+                        "given-up",
+                        format_args!("{} stays {cause}, and {newest} works and is here", name(key)),
+                    );
+                }
+            }
+            ConnectionState::Active | ConnectionState::Reauthorize(_) | ConnectionState::Disconnected => {}
+        }
+    }
+
+    /// Nothing of a connection that somebody ended still works, as far as it ever came here.
+    pub fn judge_ended(&self, key: &ConnectionKey) {
+        let now = self.now();
+        let mut book = self.book();
+        let Some(history) = book.histories.get(key) else { return };
+        let mut alive = Vec::new();
+        for grant in history.ended_grants.keys() {
+            let providers = self.providers();
+            let Some(provider) = providers.iter().find(|provider| provider.habits.name == key.connector.as_str()) else {
+                continue;
+            };
+            let stored_again = history.tokens.as_ref().and_then(|(_, refresh)| provider.find_refresh(refresh));
+            if stored_again.is_none_or(|(stored, _)| stored != *grant)
+                && provider.grant(*grant).is_live(&provider.habits, now)
+            {
+                alive.push(*grant);
+            }
+        }
+        for grant in alive {
+            self.break_rule(&mut book, "unrevoked", format_args!("grant {grant} of {} still works", name(key)));
+        }
+    }
+}
+

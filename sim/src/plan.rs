@@ -1,0 +1,150 @@
+//! What a seed stands for: how the service is set up, what goes wrong and how often, and what happens.
+//!
+//! Each run has its own few kinds of operations and of faults, and not all of them a little: a run in which nothing but
+//! crashes happens goes deeper into crashes than one in which everything happens.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::provider::{FAMILIES, Habits};
+use crate::weather::Chances;
+
+/// What happens in one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Somebody asks for a token.
+    Ask,
+    /// Many ask for the same token, everywhere.
+    Burst,
+    /// Somebody uses a token at the API, and asks again if it is rejected.
+    Use,
+    /// An action runs.
+    Execute,
+    /// Somebody connects, again or for the first time.
+    Connect,
+    /// Somebody disconnects.
+    Disconnect,
+    /// A caller goes away.
+    GoAway,
+    /// A process is killed.
+    Crash,
+    /// A process stands still.
+    Pause,
+    /// A process is cut off from the store.
+    CutOff,
+    /// Nobody reaches the store.
+    StoreOutage,
+    /// Nobody reaches a provider.
+    ProviderOutage,
+    /// A provider refuses everything by mistake.
+    Mistake,
+    /// A person takes their consent back at the provider.
+    TakeBack,
+    /// Time passes until tokens are stale.
+    LetStale,
+    /// Time passes until tokens have ended.
+    LetEnd,
+    /// Some time passes.
+    Wait,
+}
+
+/// Each operation with its weight.
+const OPS: [(Op, u32); 17] = [
+    (Op::Ask, 20),
+    (Op::Burst, 10),
+    (Op::Use, 10),
+    (Op::Execute, 5),
+    (Op::Connect, 3),
+    (Op::Disconnect, 2),
+    (Op::GoAway, 3),
+    (Op::Crash, 4),
+    (Op::Pause, 4),
+    (Op::CutOff, 4),
+    (Op::StoreOutage, 2),
+    (Op::ProviderOutage, 3),
+    (Op::Mistake, 1),
+    (Op::TakeBack, 1),
+    (Op::LetStale, 10),
+    (Op::LetEnd, 6),
+    (Op::Wait, 10),
+];
+
+/// Operations without which nothing happens at all.
+const ALWAYS: [Op; 4] = [Op::Ask, Op::Burst, Op::LetStale, Op::LetEnd];
+
+/// The plan of a run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many replicas there are.
+    pub replicas: usize,
+    /// The providers.
+    pub providers: Vec<Habits>,
+    /// The users.
+    pub users: Vec<&'static str>,
+    /// How old a remembered record may be.
+    pub cache_max_age: Duration,
+    /// How far each replica's clock is ahead, in milliseconds.
+    pub ahead: Vec<i64>,
+    /// How often each fault happens.
+    pub chances: Chances,
+    /// The weight of each operation, in the order of [`Plan::op`].
+    weights: Vec<u32>,
+    /// How many steps there are.
+    pub steps: usize,
+    /// How often somebody asks, whatever else happens.
+    pub heartbeat: Option<Duration>,
+}
+
+impl Plan {
+    /// Draws the plan of a seed.
+    pub fn draw(dice: &Dice) -> Self {
+        let replicas = dice.below(2) + 2;
+        let mut families = FAMILIES.to_vec();
+        let providers = (0..=dice.below(2))
+            .map(|_| {
+                let (name, rotation, old_access_token_dies) = families.remove(dice.below(families.len()));
+                Habits {
+                    name,
+                    rotation,
+                    old_access_token_dies,
+                    lifetime: Duration::from_secs(*dice.pick(&[60, 300, 600, 3_600])),
+                    repeats_refresh_token: dice.happens(500),
+                    takes_spent_for_revocation: dice.happens(500),
+                }
+            })
+            .collect();
+        let weights = OPS.iter().map(|(op, weight)| {
+            if ALWAYS.contains(op) || dice.happens(500) { *weight } else { 0 }
+        });
+        let skew = *dice.pick(&[0, 0, 500, 2_000]);
+        Self {
+            replicas,
+            providers,
+            users: ["ada", "bob", "cyd"][..=dice.below(3)].to_vec(),
+            cache_max_age: Duration::from_secs(*dice.pick(&[1, 2, 5])),
+            weights: weights.collect(),
+            ahead: (0..replicas)
+                .map(|_| i64::try_from(dice.between(0, 2 * skew)).unwrap_or(0) - i64::try_from(skew).unwrap_or(0))
+                .collect(),
+            chances: Chances::draw(dice),
+            steps: usize::try_from(dice.between(20, 120)).unwrap_or(20),
+            heartbeat: dice.happens(700).then(|| dice.millis(5_000, 30_000)),
+        }
+    }
+
+    /// How wrong clocks may be.
+    pub fn skew(&self) -> Duration {
+        let most = self.ahead.iter().map(|ms| ms.unsigned_abs()).max();
+        Duration::from_millis(2 * most.unwrap_or(0))
+    }
+
+    /// What happens next.
+    pub fn op(&self, dice: &Dice) -> Op {
+        OPS[dice.weighted(&self.weights)].0
+    }
+
+    /// The longest life of an access token.
+    pub fn longest_life(&self) -> Duration {
+        self.providers.iter().map(|habits| habits.lifetime).max().unwrap_or_default()
+    }
+}

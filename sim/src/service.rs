@@ -1,0 +1,287 @@
+//! The service under test: its replicas, its callers, and what happens to them.
+
+mod end;
+mod ops;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use tokio::task::{AbortHandle, JoinSet};
+use valetkey_core::{Clock as _, ConnectionKey};
+use valetkey_engine::Engine;
+use valetkey_spec::Catalogue;
+
+use crate::clock::WallClock;
+use crate::dice::Dice;
+use crate::harness::{self, Surroundings};
+use crate::layer::Layered;
+use crate::link::Link;
+use crate::plan::Plan;
+use crate::process::Process;
+use crate::wire::Net;
+use crate::world::World;
+
+/// A replica: a process, or a while without one.
+#[derive(Debug)]
+struct Replica {
+    process: Arc<Process>,
+    clock: Arc<WallClock>,
+    engine: Arc<Engine>,
+    /// When the next process starts, if this one is dead.
+    starts_at: Option<Duration>,
+    resumes_at: Option<Duration>,
+    reconnects_at: Option<Duration>,
+}
+
+/// A caller under way, and at which process it asks.
+#[derive(Debug)]
+struct Caller {
+    process: Arc<Process>,
+    task: AbortHandle,
+}
+
+/// A connection that may be.
+#[derive(Clone, Debug)]
+struct Slot {
+    provider: usize,
+    connector: &'static str,
+    user: &'static str,
+    key: ConnectionKey,
+}
+
+/// The service.
+#[derive(Debug)]
+pub struct Service {
+    world: Arc<World>,
+    plan: Plan,
+    dice: Dice,
+    seed: u64,
+    catalogue: Catalogue,
+    replicas: Vec<Replica>,
+    slots: Vec<Slot>,
+    callers: Vec<Caller>,
+    tasks: JoinSet<()>,
+    /// What ends by itself: who suffers from it, and until when.
+    spells: Vec<(Spell, Duration)>,
+    next_beat: Option<Duration>,
+    next_work: Duration,
+    /// Since when everything works.
+    works_since: Option<Duration>,
+}
+
+/// A time in which something does not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spell {
+    StoreDown,
+    ProviderDown(usize),
+    Mistaken(usize),
+}
+
+impl Service {
+    /// Starts the replicas, and makes what they need: connectors, and some connections.
+    pub async fn start(world: Arc<World>, plan: Plan, dice: Dice, seed: u64, catalogue: Catalogue) -> Result<Self> {
+        let right = WallClock::right(world.time);
+        let ring = harness::ring(&*world.memory, &right).await?;
+        world.ledger.set_ring(ring);
+        let connectors: Vec<_> = plan.providers.iter().map(|habits| habits.name).collect();
+        let slot = |(provider, connector): (usize, &'static str), user: &'static str| Slot {
+            provider,
+            connector,
+            user,
+            key: harness::key(connector, user),
+        };
+        let slots = connectors.iter().copied().enumerate();
+        let slots = slots.flat_map(|at| plan.users.iter().map(move |user| slot(at, user))).collect();
+        let next_beat = plan.heartbeat;
+        let mut service = Self {
+            world,
+            plan,
+            dice,
+            seed,
+            catalogue,
+            replicas: Vec::new(),
+            slots,
+            callers: Vec::new(),
+            tasks: JoinSet::new(),
+            spells: Vec::new(),
+            next_beat,
+            next_work: Duration::ZERO,
+            works_since: None,
+        };
+        for number in 0..service.plan.replicas {
+            let replica = service.boot(number, 0).await?;
+            service.replicas.push(replica);
+        }
+        let engine = Arc::clone(&service.replicas[0].engine);
+        harness::furnish(&*service.world.memory, &engine, &connectors).await?;
+        for slot in service.slots.clone() {
+            service.spawn_connect(&slot);
+        }
+        service.pass(Duration::from_secs(5)).await;
+        let chances = service.plan.chances;
+        service.world.change_weather(|weather| weather.chances = chances);
+        Ok(service)
+    }
+
+    /// Does what the plan says, and then lets everything work again.
+    pub async fn run(&mut self) -> Result<()> {
+        for _ in 0..self.plan.steps {
+            let op = self.plan.op(&self.dice);
+            self.step(op).await?;
+            let pause = if self.dice.happens(700) { self.dice.millis(0, 60) } else { self.dice.millis(0, 4_000) };
+            self.pass(pause).await;
+            if !self.world.ledger.violations().is_empty() {
+                return Ok(());
+            }
+        }
+        self.settle().await
+    }
+
+    /// Starts a process of a replica.
+    async fn boot(&self, number: usize, life: u32) -> Result<Replica> {
+        let process = Arc::new(Process::start(self.world.time, number, life));
+        let clock = Arc::new(WallClock::right(self.world.time));
+        clock.set_ahead(self.plan.ahead[number]);
+        let link = Link::new(Arc::clone(&self.world), Arc::clone(&process));
+        let engine = harness::engine(Surroundings {
+            store: Arc::new(Layered::new(link, Arc::clone(&self.world.store))),
+            wire: Arc::new(Net::new(Arc::clone(&self.world), Arc::clone(&process))),
+            clock: Arc::clone(&clock) as _,
+            seed: Dice::new(self.seed, &format!("{process:?}")).number(),
+            ring: harness::ring(&*self.world.memory, &*clock).await?,
+            catalogue: self.catalogue.clone(),
+            cache_max_age: self.plan.cache_max_age,
+        })?;
+        self.world.trace.line(format_args!("{process:?} starts"));
+        Ok(Replica {
+            process,
+            clock,
+            engine,
+            starts_at: None,
+            resumes_at: None,
+            reconnects_at: None,
+        })
+    }
+
+    /// Lets time pass, with everything that happens by itself meanwhile.
+    async fn pass(&mut self, span: Duration) {
+        let end = self.world.time.elapsed() + span;
+        loop {
+            self.tend().await;
+            let now = self.world.time.elapsed();
+            if now >= end || !self.world.ledger.violations().is_empty() {
+                return;
+            }
+            let next = self.next_event().unwrap_or(end).clamp(now + Duration::from_millis(1), end);
+            tokio::time::sleep(next - now).await;
+        }
+    }
+
+    fn next_event(&self) -> Option<Duration> {
+        let of_replicas = self.replicas.iter().flat_map(|r| [r.starts_at, r.resumes_at, r.reconnects_at]);
+        let of_spells = self.spells.iter().map(|(_, until)| Some(*until));
+        of_replicas
+            .chain(of_spells)
+            .chain([self.next_beat, Some(self.next_work)])
+            .flatten()
+            .min()
+    }
+
+    /// Does what is due.
+    async fn tend(&mut self) {
+        let now = self.world.time.elapsed();
+        self.end_spells(now);
+        for number in 0..self.replicas.len() {
+            self.tend_replica(number, now).await;
+        }
+        if self.next_beat.is_some_and(|at| at <= now) {
+            self.next_beat = self.plan.heartbeat.map(|every| now + every);
+            let slot = self.dice.pick(&self.slots).clone();
+            if let Some(number) = self.any_running() {
+                self.spawn_ask(number, &slot, None);
+            }
+        }
+        if self.next_work <= now {
+            self.next_work = now + Duration::from_secs(1).max(self.plan.longest_life() / 60);
+            self.work();
+        }
+        self.reap();
+        if let Some(since) = self.works_since {
+            let right = WallClock::right(self.world.time);
+            self.world.ledger.judge_intents(since, right.now());
+        }
+    }
+
+    fn end_spells(&mut self, now: Duration) {
+        let (over, rest): (Vec<_>, Vec<_>) = self.spells.drain(..).partition(|(_, until)| *until <= now);
+        self.spells = rest;
+        for (spell, _) in over {
+            self.world.trace.line(format_args!("{spell:?} is over"));
+            self.world.change_weather(|weather| match spell {
+                Spell::StoreDown => weather.store_is_down = false,
+                Spell::ProviderDown(provider) => weather.skies[provider].is_down = false,
+                Spell::Mistaken(provider) => weather.skies[provider].is_mistaken = false,
+            });
+        }
+    }
+
+    async fn tend_replica(&mut self, number: usize, now: Duration) {
+        let replica = &mut self.replicas[number];
+        if replica.resumes_at.is_some_and(|at| at <= now) {
+            replica.resumes_at = None;
+            self.world.trace.line(format_args!("{:?} goes on", replica.process));
+            replica.process.resume();
+        }
+        if replica.reconnects_at.is_some_and(|at| at <= now) {
+            replica.reconnects_at = None;
+            self.world.trace.line(format_args!("{:?} reaches the store again", replica.process));
+            replica.process.reconnect();
+        }
+        if replica.starts_at.is_some_and(|at| at <= now) {
+            let life = replica.process.life + 1;
+            match self.boot(number, life).await {
+                Ok(replica) => self.replicas[number] = replica,
+                Err(error) => self.world.ledger.violates("unexpected", format_args!("no start: {error:#}")),
+            }
+        }
+    }
+
+    /// What runs beside requests, on every replica.
+    fn work(&mut self) {
+        for replica in &self.replicas {
+            if replica.process.is_running() {
+                let engine = Arc::clone(&replica.engine);
+                let world = Arc::clone(&self.world);
+                let task = self.tasks.spawn(async move {
+                    if let Err(error) = harness::work(&engine).await
+                        && !harness::may_be_told(&error)
+                    {
+                        world.ledger.violates("unexpected", format_args!("work: {:#}", harness::told(&error)));
+                    }
+                });
+                self.callers.push(Caller {
+                    process: Arc::clone(&replica.process),
+                    task,
+                });
+            }
+        }
+    }
+
+    /// Callers that are done go home; one that panicked tells.
+    fn reap(&mut self) {
+        while let Some(done) = self.tasks.try_join_next() {
+            if let Err(error) = done
+                && error.is_panic()
+            {
+                self.world.ledger.violates("unexpected", format_args!("a panic: {error}"));
+            }
+        }
+        self.callers.retain(|caller| !caller.task.is_finished());
+    }
+
+    fn any_running(&self) -> Option<usize> {
+        let running: Vec<_> = (0..self.replicas.len()).filter(|n| self.replicas[*n].process.is_running()).collect();
+        (!running.is_empty()).then(|| *self.dice.pick(&running))
+    }
+}

@@ -1,0 +1,78 @@
+//! The end of a run: everything works again, time passes, and then everything must be as it should.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use valetkey_store::rows::ConnectionState;
+
+use super::{Service, Slot};
+use crate::harness;
+
+impl Service {
+    /// Lets everything work again, gives it time, and checks what is there.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        self.world.trace.line(format_args!("from now on everything works"));
+        self.world.change_weather(crate::weather::Weather::clear);
+        self.spells.clear();
+        let now = self.world.time.elapsed();
+        for replica in &mut self.replicas {
+            (replica.resumes_at, replica.reconnects_at) = (None, None);
+            replica.process.resume();
+            replica.process.reconnect();
+            replica.starts_at = replica.starts_at.map(|_| now);
+        }
+        self.works_since = Some(now);
+        // Until pauses and leases are over; then until every token has ended once.
+        self.ask_everywhere(40, Duration::from_secs(6)).await;
+        let life = self.plan.longest_life();
+        self.ask_everywhere(8, life / 6).await;
+        self.ask_everywhere(10, Duration::from_secs(10)).await;
+        self.next_beat = None;
+        self.pass(Duration::from_secs(60)).await;
+        if !self.world.ledger.violations().is_empty() {
+            return Ok(());
+        }
+        for caller in &self.callers {
+            self.world.ledger.violates("stuck", format_args!("a caller still waits at {:?}", caller.process));
+        }
+        for slot in self.slots.clone() {
+            self.check(&slot).await;
+        }
+        Ok(())
+    }
+
+    async fn ask_everywhere(&mut self, times: usize, every: Duration) {
+        for _ in 0..times {
+            for number in 0..self.replicas.len() {
+                for slot in self.slots.clone() {
+                    self.spawn_ask(number, &slot, None);
+                }
+            }
+            self.pass(every).await;
+        }
+    }
+
+    /// A connection that is active gives a token that works, everywhere.
+    async fn check(&mut self, slot: &Slot) {
+        if self.world.ledger.state(&slot.key) == Some(ConnectionState::Active) {
+            for number in 0..self.replicas.len() {
+                let engine = Arc::clone(&self.replicas[number].engine);
+                match harness::token(&engine, slot.connector, slot.user, None).await {
+                    Ok(token) if self.world.call_api(slot.provider, &token) => {}
+                    // Where a refresh ends the tokens before it, memory may still have one.
+                    Ok(token) => self.world.ledger.violates("unsettled", format_args!("r{number} gives {token}")),
+                    Err(error) => {
+                        let told = harness::told(&error);
+                        self.world.ledger.violates("unsettled", format_args!("{}: {told:#}", slot.user));
+                    }
+                }
+            }
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        self.world.ledger.judge_store(&slot.key);
+        if harness::REVOKES_FOR_SURE {
+            self.world.ledger.judge_ended(&slot.key);
+        }
+    }
+}
