@@ -23,6 +23,11 @@ impl Time {
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+
+    /// What a right clock shows.
+    pub fn now(self) -> Timestamp {
+        BEGIN.plus(self.elapsed())
+    }
 }
 
 /// A clock on the wall of one replica, or of the store. It runs as fast as the true time, but may be set wrong.
@@ -50,8 +55,7 @@ impl WallClock {
 
 impl Clock for WallClock {
     fn now(&self) -> Timestamp {
-        let elapsed = i64::try_from(self.time.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Timestamp(BEGIN.0 + elapsed + self.ahead.load(Ordering::SeqCst))
+        Timestamp(self.time.now().0 + self.ahead.load(Ordering::SeqCst))
     }
 
     fn monotonic(&self) -> Duration {

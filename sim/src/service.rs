@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use tokio::task::{AbortHandle, JoinSet};
-use valetkey_core::{Clock as _, ConnectionKey};
+use valetkey_core::ConnectionKey;
 use valetkey_engine::Engine;
 use valetkey_spec::Catalogue;
 
@@ -26,7 +26,6 @@ use crate::world::World;
 #[derive(Debug)]
 struct Replica {
     process: Arc<Process>,
-    clock: Arc<WallClock>,
     engine: Arc<Engine>,
     /// When the next process starts, if this one is dead.
     starts_at: Option<Duration>,
@@ -156,7 +155,6 @@ impl Service {
         self.world.trace.line(format_args!("{process:?} starts"));
         Ok(Replica {
             process,
-            clock,
             engine,
             starts_at: None,
             resumes_at: None,
@@ -208,8 +206,7 @@ impl Service {
         }
         self.reap();
         if let Some(since) = self.works_since {
-            let right = WallClock::right(self.world.time);
-            self.world.ledger.judge_intents(since, right.now());
+            self.world.ledger.judge_intents(since, self.world.time.now());
         }
     }
 

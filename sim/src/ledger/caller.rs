@@ -109,7 +109,7 @@ impl Ledger {
 
     fn judge_token(&self, book: &mut Book, id: CallId, token: &str) {
         let now = self.now();
-        let slack = self.terms.skew + Duration::from_secs(1);
+        let slack = self.slack();
         let call = &book.calls[id.0];
         let (ends, grant, old_dies) = {
             let providers = self.providers();
@@ -194,15 +194,14 @@ impl Ledger {
         let (Some(stored), None, Some(history)) = (&call.stored, &call.instead, history) else {
             return;
         };
-        let is_same = history.tokens.as_ref().is_some_and(|(access, _)| access == stored);
+        // Whoever remembers the one before cannot know of this one yet.
+        let is_known = history.tokens_since + self.terms.cache_max_age < call.began;
+        let is_same = is_known && history.tokens.as_ref().is_some_and(|(access, _)| access == stored);
         let stood = history.standings.last().is_some_and(|(at, standing)| *at <= call.began && *standing == Standing::Active);
-        let works = {
+        let works = history.works_for(self.slack(), self.time.now()) && {
             let providers = self.providers();
             let provider = providers.iter().find(|provider| provider.find_access(stored).is_some());
-            provider.is_some_and(|provider| {
-                let ends = provider.ends_at(stored).unwrap_or_default();
-                !provider.habits.old_access_token_dies && ends > self.now() + self.terms.skew + Duration::from_secs(1)
-            })
+            provider.is_some_and(|provider| !provider.habits.old_access_token_dies)
         };
         if is_same && stood && works {
             let (key, stored) = (call.key.clone(), stored.clone());

@@ -189,8 +189,7 @@ impl Ledger {
         let (Some(earlier), Some(access)) = (earlier, access) else {
             return;
         };
-        let ends = self.providers().iter().find_map(|provider| provider.ends_at(&access));
-        let works = ends.is_some_and(|ends| ends > self.now() + self.terms.skew + Duration::from_secs(1));
+        let works = book.histories[key].works_for(self.slack(), self.time.now());
         if works && !book.rejected.contains(&access) {
             self.break_rule(
                 book,

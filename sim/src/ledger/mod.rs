@@ -140,6 +140,11 @@ impl Ledger {
         });
     }
 
+    /// What nobody can know better, for wrong clocks and for the time that an answer takes within a process.
+    fn slack(&self) -> Duration {
+        self.terms.skew + Duration::from_secs(1)
+    }
+
     fn now(&self) -> Duration {
         self.time.elapsed()
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use valetkey_core::ConnectionKey;
+use valetkey_core::{ConnectionKey, Timestamp};
 use valetkey_store::rows::{ConnectionRow, ConnectionState, Intent, JobRow};
 
 use super::flight::{Flight, Wish};
@@ -20,6 +20,8 @@ pub(super) struct History {
     pub(super) row: Option<ConnectionRow>,
     /// Its access token and its refresh token.
     pub(super) tokens: Option<(String, String)>,
+    /// Since when those are stored.
+    pub(super) tokens_since: Duration,
     /// How it stood, since when.
     pub(super) standings: Vec<(Duration, Standing)>,
     /// Refresh tokens that a recorded success has replaced.
@@ -28,6 +30,16 @@ pub(super) struct History {
     pub(super) ended_grants: BTreeMap<usize, Option<(Duration, usize)>>,
     /// The grants that were ever stored.
     pub(super) stored_grants: std::collections::BTreeSet<usize>,
+}
+
+impl History {
+    /// Whether the access token works for longer than `slack`, as far as the service can know: its time is counted from
+    /// when the request was sent, on a clock that may be wrong.
+    pub(super) fn works_for(&self, slack: Duration, now: Timestamp) -> bool {
+        let grant = self.row.as_ref().and_then(|row| row.grant.as_ref());
+        let end = grant.and_then(|grant| grant.expires_at);
+        end.is_some_and(|end| end > now.plus(slack))
+    }
 }
 
 /// How a connection stands.
@@ -64,6 +76,9 @@ impl Watch for Ledger {
         let history = book.histories.entry(key.clone()).or_default();
         let old_tokens = std::mem::replace(&mut history.tokens, tokens.clone());
         history.row = after.cloned();
+        if old_tokens != tokens {
+            history.tokens_since = self.time.elapsed();
+        }
         let (was, is) = (Standing::of(before), Standing::of(after));
         if was != is {
             history.standings.push((self.now(), is.clone()));

@@ -44,6 +44,7 @@ impl Service {
 
     async fn ask_everywhere(&mut self, times: usize, every: Duration) {
         for _ in 0..times {
+            self.tend().await;
             for number in 0..self.replicas.len() {
                 for slot in self.slots.clone() {
                     self.spawn_ask(number, &slot, None);
