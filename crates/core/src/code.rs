@@ -147,6 +147,8 @@ codes! {
     AuthorizationRequired = "authorization_required",
     /// The token was rejected again right after it was renewed.
     RefreshCooldown = "refresh_cooldown",
+    /// The connection is being renewed, and that takes longer than this caller can wait.
+    RefreshBusy = "refresh_busy",
     /// The outbound address is loopback, private, link-local or otherwise special.
     AddressDenied = "address_denied",
     /// The outbound host is not one that the connector may talk to.

@@ -18,6 +18,7 @@ use valetkey_store::rows::{ConnectorRow, Digest};
 use crate::Engine;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
+use crate::outage::Recalled;
 use crate::status::UserAuthStatus;
 use crate::vault::sha256;
 
@@ -182,11 +183,14 @@ impl Engine {
     /// A connector, whoever asks.
     pub(crate) async fn load_connector(&self, space: &SpaceId, id: &ConnectorId) -> Result<Option<Arc<Connector>>> {
         let key = (space.clone(), id.clone());
-        if let Some(known) = self.connectors.get(&key).filter(|c| self.is_recent(c.read_at)) {
-            return Ok(Some(known));
-        }
-        let Some(row) = self.store.get_connector(space, id).await? else {
-            return Ok(None);
+        let old = match self.recall(self.connectors.get(&key), |c| c.read_at) {
+            Recalled::Recent(known) => return Ok(Some(known)),
+            Recalled::Old(old) => old,
+        };
+        let row = match self.store.get_connector(space, id).await {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(None),
+            Err(error) => return Ok(Some(self.instead_of_store(old, |c| c.read_at, error)?)),
         };
         let connector = Arc::new(self.read_connector(row)?);
         self.connectors.insert(key, Arc::clone(&connector));

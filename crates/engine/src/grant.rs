@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Privilege, Secret, Timestamp};
 use valetkey_oauth::Tokens;
 use valetkey_spec::AuthKind;
+use valetkey_store::StoreError;
 use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, GrantRow};
 
 use crate::Engine;
@@ -171,6 +172,13 @@ impl Engine {
                 .as_ref()
                 .ok_or_else(|| Error::internal("an active connection has no grant"))?;
             let renewable = grant.sealed_refresh.is_some() || is_client_credentials(connector);
+            let must_renew = |lasting| {
+                if is_risked(connector, row) {
+                    Some(Why::Expired)
+                } else {
+                    Self::must_renew(grant, now, lasting)
+                }
+            };
             let why = match need {
                 Need::Instead(rejected) => {
                     let ready = self.open(&connection)?;
@@ -186,16 +194,26 @@ impl Engine {
                         self.check_cool_down(row)?;
                         Some(Why::Rejected)
                     } else {
-                        Self::must_renew(grant, now, None)
+                        must_renew(None)
                     }
                 }
-                Need::Usable => Self::must_renew(grant, now, None),
-                Need::Lasting(span) => Self::must_renew(grant, now, Some(*span)),
+                Need::Usable => must_renew(None),
+                Need::Lasting(span) => must_renew(Some(*span)),
             };
             match why {
                 Some(why) if renewable => {
                     let generation = row.generation;
-                    let renewed = self.renew(connector, key, generation, why).await?;
+                    let renewed = match self.renew(connector, key, generation, why).await {
+                        Ok(renewed) => renewed,
+                        // Whoever renews it takes long. A token that works is better than none.
+                        Err(error) if error.code == ErrorCode::RefreshBusy && must_renew(None).is_none() => {
+                            if why == Why::Rejected {
+                                return Err(error);
+                            }
+                            return self.open(&connection);
+                        }
+                        Err(error) => return Err(error),
+                    };
                     if why == Why::Rejected && renewed.row.generation > generation {
                         let rejection = Rejection {
                             generation: renewed.row.generation,
@@ -288,23 +306,59 @@ impl Engine {
 
     /// A connection, from memory or from the store. Tombstones count as nothing.
     pub(crate) async fn cached(&self, key: &ConnectionKey) -> Result<Option<Arc<CachedConnection>>> {
-        if let Some(known) = self.connections.get(key).filter(|c| self.is_recent(c.read_at)) {
+        if let Some(unwritten) = self.unwritten_connection(key).await {
+            return Ok(Some(unwritten));
+        }
+        let known = self.connections.get(key);
+        if let Some(known) = known.as_ref().filter(|c| self.is_recent(c.read_at)) {
             self.metrics.cache("hit");
-            return Ok(Some(known));
+            return Ok(Some(Arc::clone(known)));
+        }
+        let usable = known.filter(|c| self.outlasts_outage(c));
+        if let Some(usable) = usable.as_ref().filter(|_| self.store_rests()) {
+            self.metrics.cache("outage");
+            return Ok(Some(Arc::clone(usable)));
         }
         self.metrics.cache("miss");
-        let row = self.store.get_connection(key).await?;
-        Ok(row
-            .filter(|r| r.state != ConnectionState::Disconnected)
-            .map(|row| self.remember(row)))
+        match (self.store.get_connection(key).await, usable) {
+            (Ok(row), _) => Ok(row
+                .filter(|r| r.state != ConnectionState::Disconnected)
+                .map(|row| self.remember(row))),
+            (Err(StoreError::Unavailable(_)), Some(usable)) => {
+                self.note_outage();
+                self.metrics.cache("outage");
+                Ok(Some(usable))
+            }
+            (Err(error), _) => {
+                self.note_outage();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Whether a connection in memory serves callers while the store does not answer: as long as its token is valid.
+    fn outlasts_outage(&self, connection: &CachedConnection) -> bool {
+        let row = &connection.row;
+        let end = row.grant.as_ref().map(|grant| grant.expires_at);
+        let is_valid = match end {
+            Some(Some(end)) => end > self.clock.now(),
+            Some(None) => self.outlives_outage(connection.read_at),
+            None => false,
+        };
+        is_valid && row.state == ConnectionState::Active
+    }
+
+    /// A row as a connection that was read just now, without remembering it.
+    pub(crate) fn in_memory(&self, row: ConnectionRow) -> Arc<CachedConnection> {
+        Arc::new(CachedConnection {
+            row,
+            read_at: self.clock.monotonic(),
+        })
     }
 
     /// Remembers a row, unless a newer one is known.
     pub(crate) fn remember(&self, row: ConnectionRow) -> Arc<CachedConnection> {
-        let connection = Arc::new(CachedConnection {
-            row,
-            read_at: self.clock.monotonic(),
-        });
+        let connection = self.in_memory(row);
         let newer = self
             .connections
             .get(&connection.row.key)
@@ -460,6 +514,12 @@ pub(crate) fn margin(grant: &GrantRow, setting: Duration) -> Duration {
         .and_then(|ms| u64::try_from(ms).ok())
         .map(Duration::from_millis);
     lifetime.map_or(setting, |l| setting.min(l / 5))
+}
+
+/// Whether the access token may have ended before its time: a refresh was begun, and with this provider that is its end.
+fn is_risked(connector: &Connector, row: &ConnectionRow) -> bool {
+    let setup = connector.oauth.as_ref();
+    row.intent.is_some() && setup.is_some_and(|setup| setup.profile.old_access_token_dies)
 }
 
 pub(crate) fn is_client_credentials(connector: &Connector) -> bool {

@@ -21,6 +21,7 @@ use valetkey_store::rows::{Digest, KeyRow};
 use crate::Engine;
 use crate::caller::{Audit, Caller};
 use crate::error::{Error, Result};
+use crate::outage::Recalled;
 
 /// How many wrong keys one address may send in a minute.
 const MAX_FAILURES: u32 = 100;
@@ -165,15 +166,16 @@ impl Engine {
     async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
         let Some(id) = key_id(presented) else { return Ok(None) };
         let hash = self.hash_key(presented);
-        let known = match self.keys.get(&id).filter(|k| self.is_recent(k.read_at)) {
-            Some(known) => Some(known),
-            None => match self.store.get_key(&id).await? {
-                Some(row) => {
+        let known = match self.recall(self.keys.get(&id), |k| k.read_at) {
+            Recalled::Recent(known) => Some(known),
+            Recalled::Old(old) => match self.store.get_key(&id).await {
+                Ok(Some(row)) => {
                     let known = Arc::new(KnownKey::read(&row, self.clock.monotonic())?);
                     self.keys.insert(id, Arc::clone(&known));
                     Some(known)
                 }
-                None => None,
+                Ok(None) => None,
+                Err(error) => Some(self.instead_of_store(old, |k| k.read_at, error)?),
             },
         };
         // An unknown id costs the same comparison as a wrong secret.

@@ -1,6 +1,6 @@
 //! The product: connectors, flows, connections, refresh, use, revocation, actions, audit.
 //!
-//! The engine knows traits only: a [`Store`], a [`Wire`], a clock and a random
+//! The engine knows traits only: a [`Store`], a [`Wire`], a [`Journal`], a clock and a random
 //! source come in from outside, so that tests own them. It has no sockets and no clock of its own, and every task it
 //! starts is tracked, so that a stop can wait for what must not be cut off.
 //!
@@ -16,8 +16,10 @@ mod discovery;
 mod error;
 pub mod flow;
 mod grant;
+pub mod journal;
 mod key;
 mod metrics;
+mod outage;
 mod refresh;
 mod revoke;
 mod settings;
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
 use valetkey_seal::KeyRing;
@@ -49,6 +52,7 @@ pub use settings::{RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
 pub use vault::{OpenVaultError, open_vault};
 
+use journal::Journal;
 use wire::Wire;
 
 /// Everything that the engine is made of. The binary's `app` builds it once.
@@ -60,6 +64,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// The network.
     pub wire: Arc<dyn Wire>,
+    /// Where token pairs wait that the store does not take.
+    pub journal: Arc<dyn Journal>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -78,6 +84,7 @@ pub struct Engine {
     settings: Settings,
     store: Arc<dyn Store>,
     wire: Arc<dyn Wire>,
+    journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     rng: Arc<dyn Rng>,
     ring: KeyRing,
@@ -93,7 +100,11 @@ pub struct Engine {
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
     setbacks: Cache<ConnectionKey, refresh::Setback>,
+    hosts: refresh::Hosts,
+    unwritten: refresh::Unwritten,
     rejections: Cache<ConnectionKey, grant::Rejection>,
+    outage: outage::Outage,
+    stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
 }
 
@@ -103,10 +114,12 @@ impl Engine {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
+        let hosts = refresh::Hosts::new(parts.settings.token_concurrency);
         Arc::new(Self {
             settings: parts.settings,
             store: parts.store,
             wire: parts.wire,
+            journal: parts.journal,
             clock: parts.clock,
             rng: parts.rng,
             ring: parts.ring,
@@ -121,7 +134,11 @@ impl Engine {
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),
             setbacks: Cache::new(10_000),
+            hosts,
+            unwritten: refresh::Unwritten::default(),
             rejections: Cache::new(10_000),
+            outage: outage::Outage::default(),
+            stopping: CancellationToken::new(),
             uses: Mutex::default(),
         })
     }
@@ -139,6 +156,11 @@ impl Engine {
     /// Whether the store answers and can be written.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.probe().await?)
+    }
+
+    /// Says that a stop is near: a token pair that is safe in the rescue journal is left there for the next start.
+    pub fn prepare_stop(&self) {
+        self.stopping.cancel();
     }
 
     fn vault(&self) -> vault::Vault<'_> {

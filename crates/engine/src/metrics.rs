@@ -2,6 +2,7 @@
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// One label: what came of it.
@@ -15,6 +16,13 @@ pub struct Metrics {
     executions: ByOutcome,
     revocations: ByOutcome,
     cache: ByOutcome,
+    commits: ByOutcome,
+    rescues: ByOutcome,
+    unwritten: Gauge,
+    unknowns: ByOutcome,
+    circuits: Family<[(&'static str, &'static str); 1], Counter>,
+    doubts: Family<[(&'static str, &'static str); 1], Counter>,
+    states: Family<[(&'static str, &'static str); 1], Counter>,
     ignored_fields: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
@@ -47,6 +55,41 @@ impl Metrics {
             self.cache.clone(),
         );
         registry.register(
+            "valetkey_pair_write",
+            "Writes of new token pairs, by outcome",
+            self.commits.clone(),
+        );
+        registry.register(
+            "valetkey_pair_rescue",
+            "What the rescue journal did, by outcome",
+            self.rescues.clone(),
+        );
+        registry.register(
+            "valetkey_pair_unwritten",
+            "Token pairs that are served from memory because the store has not taken them yet",
+            self.unwritten.clone(),
+        );
+        registry.register(
+            "valetkey_refresh_unknown",
+            "Refreshes whose outcome was not known at first, by what became of them",
+            self.unknowns.clone(),
+        );
+        registry.register(
+            "valetkey_circuit",
+            "Changes of the circuits of token hosts, by event",
+            self.circuits.clone(),
+        );
+        registry.register(
+            "valetkey_mass_refusal",
+            "Times at which a provider refused so many grants that it was not believed, by event",
+            self.doubts.clone(),
+        );
+        registry.register(
+            "valetkey_connection_state",
+            "Changes of the state of connections by refreshes, by the new state or its reason",
+            self.states.clone(),
+        );
+        registry.register(
             "valetkey_provider_field_invalid",
             "Fields of token answers that were ignored because they were invalid, by field",
             self.ignored_fields.clone(),
@@ -71,6 +114,34 @@ impl Metrics {
 
     pub(crate) fn cache(&self, outcome: &'static str) {
         self.cache.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn commit(&self, outcome: &'static str) {
+        self.commits.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn rescue(&self, outcome: &'static str) {
+        self.rescues.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn unwritten(&self, pairs: usize) {
+        self.unwritten.set(i64::try_from(pairs).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn unknown(&self, outcome: &'static str) {
+        self.unknowns.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn circuit(&self, event: &'static str) {
+        self.circuits.get_or_create(&[("event", event)]).inc();
+    }
+
+    pub(crate) fn doubt(&self, event: &'static str) {
+        self.doubts.get_or_create(&[("event", event)]).inc();
+    }
+
+    pub(crate) fn state(&self, state: &'static str) {
+        self.states.get_or_create(&[("state", state)]).inc();
     }
 
     pub(crate) fn ignored_field(&self, field: &'static str) {

@@ -34,6 +34,10 @@ pub struct Settings {
     pub token_timeout: Duration,
     /// How long a lease lasts; longer than `token_timeout` plus the time to commit.
     pub refresh_lease: Duration,
+    /// How long a caller waits for a refresh; the refresh goes on without the caller.
+    pub refresh_patience: Duration,
+    /// Token requests to one host that may be under way at the same time.
+    pub token_concurrency: usize,
     /// How long an API may take to answer an action.
     pub response_timeout: Duration,
     /// How many bytes an API may answer to an action.
@@ -60,6 +64,8 @@ impl Default for Settings {
             refresh_margin: Duration::from_secs(300),
             token_timeout: Duration::from_secs(30),
             refresh_lease: Duration::from_secs(40),
+            refresh_patience: Duration::from_secs(35),
+            token_concurrency: 64,
             response_timeout: Duration::from_secs(60),
             max_response_content_length: 1024 * 1024,
             cached_connections: 10_000,

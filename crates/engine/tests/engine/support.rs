@@ -14,8 +14,10 @@ use url::Url;
 use valetkey_core::fake::{FakeClock, FakeRng};
 use valetkey_core::{
     Clock as _, ConnectorId, KeyGrant, KeyId, Principal, Privilege, ProfileUid, Request, Response, Secret, SpaceId,
+    Timestamp,
 };
 use valetkey_engine::flow::StartFlow;
+use valetkey_engine::journal::NoJournal;
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
 use valetkey_engine::{
     AccessToken, AccessTokenRequest, CallbackRequest, Caller, Engine, Execute, ExecuteResult, NewConnector, Parts,
@@ -23,6 +25,8 @@ use valetkey_engine::{
 };
 use valetkey_seal::MasterKey;
 use valetkey_spec::Catalogue;
+use valetkey_store::Store;
+use valetkey_store::rows::{AuditRow, Digest, KeyRow};
 use valetkey_store::sqlite::SqliteStore;
 
 pub(crate) const TOKEN_URL: &str = "https://as.example/token";
@@ -198,6 +202,7 @@ impl House {
             settings,
             store: Arc::clone(&store) as _,
             wire: Arc::clone(&wire) as _,
+            journal: Arc::new(NoJournal),
             clock: Arc::clone(&clock) as _,
             rng,
             ring,
@@ -213,42 +218,8 @@ impl House {
             _dir: dir,
         };
         // Callbacks look up the key that started the flow.
-        house.put_test_key().await;
+        put_test_key(&*house.store, house.clock.now()).await;
         house
-    }
-
-    async fn put_test_key(&self) {
-        use valetkey_store::Keys as _;
-        use valetkey_store::rows::{AuditRow, Digest, KeyRow};
-        let at = self.clock.now();
-        let key = KeyRow {
-            id: KeyId::new("test").expect("a key id"),
-            name: "test".to_owned(),
-            hash: Digest([0; 32]),
-            privileges: vec!["admin".to_owned()],
-            spaces: vec!["*".to_owned()],
-            profile_uid: None,
-            connectors: None,
-            actions: None,
-            created_at: at,
-            expires_at: None,
-            created_by: None,
-        };
-        let audit = AuditRow {
-            at,
-            space: None,
-            kind: "apikey.create",
-            outcome: "ok".to_owned(),
-            key: None,
-            user: None,
-            connector: None,
-            connection: None,
-            request_id: None,
-            address: None,
-            details: Map::new(),
-            count: 1,
-        };
-        assert!(self.store.put_key(key, audit).await.expect("a key"));
     }
 
     /// A connector of type `.http` with the authorization code grant; `extra` are more fields of its secrets.
@@ -257,75 +228,24 @@ impl House {
     }
 
     pub(crate) async fn connector_in(&self, space: &str, name: &str, auth_mode: &str, extra: Value) {
-        let mut secrets = object(json!({
-            "authType": "oauth_authorization_code",
-            "authorizationUrl": "https://as.example/authorize",
-            "tokenUrl": TOKEN_URL,
-            "revocationUrl": "https://as.example/revoke",
-            "clientId": "client",
-            "clientSecret": "client-secret",
-            "scope": "read write",
-        }));
-        secrets.extend(object(extra));
-        self.make(space, name, auth_mode, secrets).await;
+        self.make(space, name, auth_mode, connector_secrets(extra)).await;
     }
 
     pub(crate) async fn make(&self, space: &str, name: &str, auth_mode: &str, secrets: Map<String, Value>) {
-        let new = NewConnector {
-            id: Some(id(name)),
-            name: name.to_owned(),
-            connector_type_id: ".http".to_owned(),
-            config: object(json!({"baseUrl": "https://api.example"})),
-            secrets,
-            auth_mode: Some(serde_json::from_value(auth_mode.into()).expect("an auth mode")),
-            legacy_redirect_uri: false,
-        };
-        self.engine
-            .create_connector(&caller_in(space, None), new)
-            .await
-            .expect("a connector");
+        make_connector(&self.engine, space, ".http", name, auth_mode, secrets).await;
     }
 
     /// Walks a flow to its end with one browser; the token endpoint answers as scripted.
     pub(crate) async fn connect(&self, caller: &Caller, connector: &str) -> Result<()> {
-        let started = self
-            .engine
-            .start_flow(caller, &id(connector), StartFlow::default())
-            .await?;
-        let ticket = started
-            .authorization_url
-            .path_segments()
-            .and_then(Iterator::last)
-            .expect("a ticket")
-            .to_owned();
-        let page = self.engine.open_ticket(&ticket, |_| None).await?;
-        let cookie = page.cookie.expect("a new browser gets a cookie");
-        let context = match caller.principal.space.as_str() {
-            "default" => connector.to_owned(),
-            space => format!("{space}.{connector}"),
-        };
-        let request = CallbackRequest {
-            context: Some(context),
-            query: format!("state={}&code=the-code", started.state.expose()),
-            cookies: [(page.cookie_name, cookie.expose().clone())].into(),
-            address: "127.0.0.1".to_owned(),
-            request_id: "r".to_owned(),
-        };
-        self.engine.callback(request).await?.result
+        connect_as(&self.engine, caller, connector, "the-code").await
     }
 
     pub(crate) async fn token(&self, caller: &Caller, connector: &str) -> Result<AccessToken> {
-        self.engine
-            .access_token(caller, &id(connector), AccessTokenRequest::default())
-            .await
+        token_of(&self.engine, caller, connector, None).await
     }
 
     pub(crate) async fn token_instead(&self, caller: &Caller, connector: &str, rejected: &str) -> Result<AccessToken> {
-        let request = AccessTokenRequest {
-            rejected_token: Some(Secret::from(rejected)),
-            ..AccessTokenRequest::default()
-        };
-        self.engine.access_token(caller, &id(connector), request).await
+        token_of(&self.engine, caller, connector, Some(rejected)).await
     }
 
     pub(crate) async fn execute(&self, caller: &Caller, connector: &str) -> Result<ExecuteResult> {
@@ -350,4 +270,117 @@ pub(crate) fn object(value: Value) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// Callbacks look up the key that started the flow.
+pub(crate) async fn put_test_key(store: &dyn Store, at: Timestamp) {
+    let key = KeyRow {
+        id: KeyId::new("test").expect("a key id"),
+        name: "test".to_owned(),
+        hash: Digest([0; 32]),
+        privileges: vec!["admin".to_owned()],
+        spaces: vec!["*".to_owned()],
+        profile_uid: None,
+        connectors: None,
+        actions: None,
+        created_at: at,
+        expires_at: None,
+        created_by: None,
+    };
+    let audit = AuditRow {
+        at,
+        space: None,
+        kind: "apikey.create",
+        outcome: "ok".to_owned(),
+        key: None,
+        user: None,
+        connector: None,
+        connection: None,
+        request_id: None,
+        address: None,
+        details: Map::new(),
+        count: 1,
+    };
+    assert!(store.put_key(key, audit).await.expect("a key"));
+}
+
+/// The secrets of a connector with the authorization code grant, and `extra` fields.
+pub(crate) fn connector_secrets(extra: Value) -> Map<String, Value> {
+    let mut secrets = object(json!({
+        "authType": "oauth_authorization_code",
+        "authorizationUrl": "https://as.example/authorize",
+        "tokenUrl": TOKEN_URL,
+        "revocationUrl": "https://as.example/revoke",
+        "clientId": "client",
+        "clientSecret": "client-secret",
+        "scope": "read write",
+    }));
+    secrets.extend(object(extra));
+    secrets
+}
+
+pub(crate) async fn make_connector(
+    engine: &Engine,
+    space: &str,
+    type_id: &str,
+    name: &str,
+    auth_mode: &str,
+    secrets: Map<String, Value>,
+) {
+    let new = NewConnector {
+        id: Some(id(name)),
+        name: name.to_owned(),
+        connector_type_id: type_id.to_owned(),
+        config: object(json!({"baseUrl": "https://api.example"})),
+        secrets,
+        auth_mode: Some(serde_json::from_value(auth_mode.into()).expect("an auth mode")),
+        legacy_redirect_uri: false,
+    };
+    engine
+        .create_connector(&caller_in(space, None), new)
+        .await
+        .expect("a connector");
+}
+
+/// Walks a flow to its end with one browser; the provider sends this code.
+pub(crate) async fn connect_as(engine: &Arc<Engine>, caller: &Caller, connector: &str, code: &str) -> Result<()> {
+    let started = engine.start_flow(caller, &id(connector), StartFlow::default()).await?;
+    let ticket = started
+        .authorization_url
+        .path_segments()
+        .and_then(Iterator::last)
+        .expect("a ticket")
+        .to_owned();
+    let page = engine.open_ticket(&ticket, |_| None).await?;
+    let cookie = page.cookie.expect("a new browser gets a cookie");
+    let context = match caller.principal.space.as_str() {
+        "default" => connector.to_owned(),
+        space => format!("{space}.{connector}"),
+    };
+    let request = CallbackRequest {
+        context: Some(context),
+        query: format!("state={}&code={code}", started.state.expose()),
+        cookies: [(page.cookie_name, cookie.expose().clone())].into(),
+        address: "127.0.0.1".to_owned(),
+        request_id: "r".to_owned(),
+    };
+    engine.callback(request).await?.result
+}
+
+/// An access token, another one than `rejected` if that is given.
+pub(crate) async fn token_of(
+    engine: &Arc<Engine>,
+    caller: &Caller,
+    connector: &str,
+    rejected: Option<&str>,
+) -> Result<AccessToken> {
+    let request = AccessTokenRequest {
+        rejected_token: rejected.map(Secret::from),
+        ..AccessTokenRequest::default()
+    };
+    engine.access_token(caller, &id(connector), request).await
+}
+
+pub(crate) fn reason(error: &valetkey_engine::Error) -> Option<valetkey_engine::Reason> {
+    error.authorization.as_ref().map(|a| a.reason)
 }

@@ -68,7 +68,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::ProviderRedirected
         | C::TokenUnusable
         | C::ResponseTooLarge => StatusCode::BAD_GATEWAY,
-        C::StoreUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        C::StoreUnavailable | C::RefreshBusy => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

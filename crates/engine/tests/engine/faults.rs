@@ -1,0 +1,504 @@
+//! A store that fails where a test wants it to, in front of a real one.
+//!
+//! Every operation of the contract has a rule or none. A fault comes *before* the operation (nothing happened) or *after*
+//! it (it happened, and the acknowledgement is lost), fails or hangs, or ends the process that asked. Time that the test
+//! owns stands still while the real store works.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
+use valetkey_store::rows::{
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
+    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+};
+use valetkey_store::{
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+};
+
+use crate::life::Life;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It fails, and nothing happened.
+    Before,
+    /// It happened, and the answer is a failure.
+    After,
+    /// It does not answer until the faults are lifted, and then it happens.
+    Hang,
+    /// The process ends, and nothing happened.
+    DieBefore,
+    /// It happened, and the process ends.
+    DieAfter,
+}
+
+/// When something goes wrong.
+#[derive(Clone, Copy, Debug)]
+struct Rule {
+    fault: Fault,
+    /// So many calls pass first.
+    skip: usize,
+    /// So many calls meet the fault.
+    times: usize,
+}
+
+/// A decorator of a store.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    /// Taken away when the process ends.
+    inner: Mutex<Option<Arc<dyn Store>>>,
+    life: Arc<Life>,
+    rules: Mutex<BTreeMap<&'static str, Rule>>,
+    calls: Mutex<BTreeMap<&'static str, usize>>,
+    stalls: Mutex<BTreeMap<&'static str, Duration>>,
+    lifted: Notify,
+}
+
+/// The operations that write.
+const WRITES: [&str; 12] = [
+    "put_connection",
+    "disconnect",
+    "claim_refresh",
+    "extend_lease",
+    "finish_refresh",
+    "release_refresh",
+    "postpone",
+    "put_job",
+    "append_audit",
+    "take_limit",
+    "touch_connections",
+    "probe",
+];
+
+/// The operations that read what a token needs.
+const READS: [&str; 4] = ["get_connection", "get_connector", "get_key", "list_owned"];
+
+impl Faults {
+    pub(crate) fn new(inner: Arc<dyn Store>, life: Arc<Life>) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Mutex::new(Some(inner)),
+            life,
+            rules: Mutex::default(),
+            calls: Mutex::default(),
+            stalls: Mutex::default(),
+            lifted: Notify::new(),
+        })
+    }
+
+    /// The next call of an operation meets the fault.
+    pub(crate) fn once(&self, operation: &'static str, fault: Fault) {
+        self.set(operation, fault, 0, 1);
+    }
+
+    /// After `skip` calls, `times` calls meet the fault.
+    pub(crate) fn set(&self, operation: &'static str, fault: Fault, skip: usize, times: usize) {
+        let rule = Rule { fault, skip, times };
+        self.rules.lock().expect("not poisoned").insert(operation, rule);
+    }
+
+    /// The answer of the next call comes so much later.
+    pub(crate) fn stall(&self, operation: &'static str, span: Duration) {
+        self.stalls.lock().expect("not poisoned").insert(operation, span);
+    }
+
+    /// Every write fails, as with a full disk; reads go on.
+    pub(crate) fn refuse_writes(&self) {
+        for operation in WRITES {
+            self.set(operation, Fault::Before, 0, usize::MAX);
+        }
+    }
+
+    /// Nothing works.
+    pub(crate) fn go_down(&self) {
+        self.refuse_writes();
+        for operation in READS {
+            self.set(operation, Fault::Before, 0, usize::MAX);
+        }
+    }
+
+    /// Everything works again; what hangs goes on.
+    pub(crate) fn lift(&self) {
+        self.rules.lock().expect("not poisoned").clear();
+        self.lifted.notify_waiters();
+    }
+
+    /// How often an operation was called.
+    pub(crate) fn calls(&self, operation: &str) -> usize {
+        *self.calls.lock().expect("not poisoned").get(operation).unwrap_or(&0)
+    }
+
+    /// Lets go of the real store, so that it can be opened again.
+    pub(crate) fn unplug(&self) {
+        self.inner.lock().expect("not poisoned").take();
+    }
+
+    fn fault(&self, operation: &'static str) -> Option<Fault> {
+        *self.calls.lock().expect("not poisoned").entry(operation).or_default() += 1;
+        let mut rules = self.rules.lock().expect("not poisoned");
+        let rule = rules.get_mut(operation)?;
+        if rule.skip > 0 {
+            rule.skip -= 1;
+            return None;
+        }
+        rule.times = rule.times.checked_sub(1)?;
+        Some(rule.fault)
+    }
+
+    async fn begin(&self, operation: &'static str) -> Result<(Arc<dyn Store>, Option<Fault>)> {
+        self.life.check().await;
+        let fault = self.fault(operation);
+        match fault {
+            Some(Fault::Before) => return Err(failed(operation)),
+            Some(Fault::Hang) => self.lifted.notified().await,
+            Some(Fault::DieBefore) => {
+                self.life.end();
+                self.unplug();
+            }
+            Some(Fault::After | Fault::DieAfter) | None => {}
+        }
+        self.life.check().await;
+        let inner = self.inner.lock().expect("not poisoned").clone();
+        Ok((inner.expect("a process that lives has a store"), fault))
+    }
+
+    async fn end<T>(&self, operation: &'static str, fault: Option<Fault>, answer: Result<T>) -> Result<T> {
+        let stall = self.stalls.lock().expect("not poisoned").remove(operation);
+        if let Some(span) = stall {
+            tokio::time::sleep(span).await;
+        }
+        match fault {
+            Some(Fault::After) => return Err(failed(operation)),
+            Some(Fault::DieAfter) => {
+                self.life.end();
+                self.unplug();
+            }
+            _ => {}
+        }
+        self.life.check().await;
+        answer
+    }
+}
+
+fn failed(operation: &str) -> StoreError {
+    StoreError::Unavailable(format!("the test wants {operation} to fail"))
+}
+
+/// Runs a call during which paused time does not move: the real store works on a thread of its own, and a runtime without
+/// anything else to do would let all timers pass meanwhile.
+async fn in_no_time<T>(call: impl Future<Output = T> + Send) -> T {
+    let mut call = pin!(call);
+    if let Poll::Ready(at_once) = poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+        return at_once;
+    }
+    let (end, wait) = std::sync::mpsc::channel::<()>();
+    // A blocking task holds paused time; it ends with the sender, also when this call is given up.
+    drop(tokio::task::spawn_blocking(move || wait.recv().is_err()));
+    let answer = call.await;
+    drop(end);
+    answer
+}
+
+macro_rules! pass {
+    ($self:ident, $operation:ident($($argument:ident),*)) => {{
+        let (inner, fault) = $self.begin(stringify!($operation)).await?;
+        let answer = in_no_time(inner.$operation($($argument),*)).await;
+        drop(inner);
+        $self.end(stringify!($operation), fault, answer).await
+    }};
+}
+
+#[async_trait]
+impl Vault for Faults {
+    async fn vault(&self) -> Result<Option<VaultRow>> {
+        pass!(self, vault())
+    }
+
+    async fn init_vault(&self, row: VaultRow) -> Result<bool> {
+        pass!(self, init_vault(row))
+    }
+
+    async fn replace_keys(&self, before: &[SealingKeyRow], after: Vec<SealingKeyRow>, audit: AuditRow) -> Result<bool> {
+        pass!(self, replace_keys(before, after, audit))
+    }
+
+    async fn probe(&self) -> Result<()> {
+        pass!(self, probe())
+    }
+
+    async fn time(&self) -> Result<Option<Timestamp>> {
+        pass!(self, time())
+    }
+}
+
+#[async_trait]
+impl Keys for Faults {
+    async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        pass!(self, put_key(row, audit))
+    }
+
+    async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
+        pass!(self, get_key(id))
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRow>> {
+        pass!(self, list_keys())
+    }
+
+    async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {
+        pass!(self, delete_key(id, audit))
+    }
+}
+
+#[async_trait]
+impl Connectors for Faults {
+    async fn put_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
+        pass!(self, put_connector(row, audit))
+    }
+
+    async fn replace_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
+        pass!(self, replace_connector(row, audit))
+    }
+
+    async fn get_connector(&self, space: &SpaceId, id: &ConnectorId) -> Result<Option<ConnectorRow>> {
+        pass!(self, get_connector(space, id))
+    }
+
+    async fn list_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorRow>> {
+        pass!(self, list_connectors(space, after, limit))
+    }
+
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool> {
+        pass!(self, delete_connector(space, id, audit))
+    }
+
+    async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>> {
+        pass!(self, scan_connectors(after, limit))
+    }
+
+    async fn reseal_connector(&self, space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> Result<bool> {
+        pass!(self, reseal_connector(space, id, version, sealed))
+    }
+}
+
+#[async_trait]
+impl Flows for Faults {
+    async fn put_flow(&self, row: FlowRow, max_pending: u32, audit: AuditRow) -> Result<bool> {
+        pass!(self, put_flow(row, max_pending, audit))
+    }
+
+    async fn get_flow(&self, state_hash: &Digest) -> Result<Option<FlowRow>> {
+        pass!(self, get_flow(state_hash))
+    }
+
+    async fn take_flow(&self, state_hash: &Digest, now: Timestamp) -> Result<TakenFlow> {
+        pass!(self, take_flow(state_hash, now))
+    }
+
+    async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>> {
+        pass!(self, get_flow_by_ticket(ticket_hash))
+    }
+
+    async fn bind_browser(&self, ticket_hash: &Digest, browser: Digest) -> Result<BoundBrowser> {
+        pass!(self, bind_browser(ticket_hash, browser))
+    }
+
+    async fn sweep_flows(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_flows(now, limit))
+    }
+}
+
+#[async_trait]
+impl Connections for Faults {
+    async fn get_connection(&self, key: &ConnectionKey) -> Result<Option<ConnectionRow>> {
+        pass!(self, get_connection(key))
+    }
+
+    async fn put_connection(&self, row: ConnectionRow, audit: AuditRow) -> Result<Committed> {
+        pass!(self, put_connection(row, audit))
+    }
+
+    async fn disconnect(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        until: Timestamp,
+        job: Option<JobRow>,
+        audit: AuditRow,
+    ) -> Result<Committed> {
+        pass!(self, disconnect(key, generation, until, job, audit))
+    }
+
+    async fn list_connections(
+        &self,
+        space: &SpaceId,
+        connector: &ConnectorId,
+        after: Option<&ConnectionKey>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>> {
+        pass!(self, list_connections(space, connector, after, limit))
+    }
+
+    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
+        pass!(self, list_owned(space, owner, limit))
+    }
+
+    async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {
+        pass!(self, shares_account(key, account_id))
+    }
+
+    async fn scan_connections(&self, after: Option<&ConnectionKey>, limit: u32) -> Result<Vec<ConnectionRow>> {
+        pass!(self, scan_connections(after, limit))
+    }
+
+    async fn reseal_connection(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        sealed_access: Sealed,
+        sealed_refresh: Option<Sealed>,
+    ) -> Result<bool> {
+        pass!(self, reseal_connection(key, generation, sealed_access, sealed_refresh))
+    }
+
+    async fn touch_connections(&self, used: Vec<(ConnectionKey, Timestamp)>) -> Result<()> {
+        pass!(self, touch_connections(used))
+    }
+
+    async fn sweep_tombstones(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_tombstones(now, limit))
+    }
+}
+
+#[async_trait]
+impl Refreshes for Faults {
+    async fn claim_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<Claim> {
+        pass!(self, claim_refresh(key, generation, holder, now, lease))
+    }
+
+    async fn extend_lease(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<bool> {
+        pass!(self, extend_lease(key, generation, holder, now, lease))
+    }
+
+    async fn finish_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        renewed: Renewed,
+        audit: AuditRow,
+    ) -> Result<Committed> {
+        pass!(self, finish_refresh(key, generation, renewed, audit))
+    }
+
+    async fn release_refresh(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        released: Released,
+        audit: Option<AuditRow>,
+    ) -> Result<Committed> {
+        pass!(self, release_refresh(key, generation, holder, released, audit))
+    }
+
+    async fn list_due(&self, now: Timestamp, skip: &[SpaceId], limit: u32) -> Result<Vec<Due>> {
+        pass!(self, list_due(now, skip, limit))
+    }
+
+    async fn postpone(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        due_at: Option<Timestamp>,
+        notice: Option<String>,
+        audit: Option<AuditRow>,
+    ) -> Result<bool> {
+        pass!(self, postpone(key, generation, due_at, notice, audit))
+    }
+}
+
+#[async_trait]
+impl Jobs for Faults {
+    async fn put_job(&self, row: JobRow) -> Result<bool> {
+        pass!(self, put_job(row))
+    }
+
+    async fn claim_jobs(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
+        pass!(self, claim_jobs(now, until, limit))
+    }
+
+    async fn postpone_job(&self, space: &SpaceId, id: &str, due_at: Timestamp) -> Result<bool> {
+        pass!(self, postpone_job(space, id, due_at))
+    }
+
+    async fn finish_job(&self, space: &SpaceId, id: &str, audit: AuditRow) -> Result<bool> {
+        pass!(self, finish_job(space, id, audit))
+    }
+}
+
+#[async_trait]
+impl Transfer for Faults {
+    async fn export(&self, table: Table, after: Option<&Record>, limit: u32) -> Result<Vec<Record>> {
+        pass!(self, export(table, after, limit))
+    }
+
+    async fn import(&self, records: Vec<Record>) -> Result<()> {
+        pass!(self, import(records))
+    }
+}
+
+#[async_trait]
+impl AuditLog for Faults {
+    async fn append_audit(&self, rows: Vec<AuditRow>) -> Result<()> {
+        pass!(self, append_audit(rows))
+    }
+
+    async fn list_audit(&self, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
+        pass!(self, list_audit(filter))
+    }
+}
+
+#[async_trait]
+impl Limits for Faults {
+    async fn take_limit(
+        &self,
+        bucket: &'static str,
+        subject: &str,
+        limit: u32,
+        window: Duration,
+        now: Timestamp,
+    ) -> Result<std::result::Result<(), Duration>> {
+        pass!(self, take_limit(bucket, subject, limit, window, now))
+    }
+
+    async fn sweep_limits(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_limits(before, limit))
+    }
+}
