@@ -16,6 +16,7 @@ use valetkey_core::{
     ProfileUid, Secret, SpaceId,
 };
 use valetkey_engine::flow::StartFlow;
+use valetkey_engine::journal::Journal;
 use valetkey_engine::wire::Wire;
 use valetkey_engine::{
     AccessTokenRequest, CallbackRequest, Caller, Engine, Error, Execute, NewConnector, Parts, RateLimit, Settings,
@@ -37,8 +38,11 @@ pub const LEASE: Duration = Duration::from_secs(40);
 /// Whether a revocation outlives an outage of the provider and the end of the process.
 pub const REVOKES_FOR_SURE: bool = false;
 
+/// How long a stop waits for tasks.
+const STOP_PATIENCE: Duration = Duration::from_secs(40);
+
 /// The longest pause that the engine makes between two attempts of its own accord.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// The connector types of the product and of the simulation. Reading them takes longer than a whole run.
 pub fn catalogue() -> Result<Catalogue> {
@@ -53,6 +57,8 @@ pub struct Surroundings {
     pub store: Arc<dyn Store>,
     /// The process's network.
     pub wire: Arc<dyn Wire>,
+    /// The replica's disk.
+    pub journal: Arc<dyn Journal>,
     /// The clock on its wall.
     pub clock: Arc<dyn Clock>,
     /// The seed of its random source.
@@ -65,8 +71,16 @@ pub struct Surroundings {
     pub cache_max_age: Duration,
 }
 
+/// An engine with its tasks.
+#[derive(Debug)]
+pub struct Running {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    tasks: TaskTracker,
+}
+
 /// An engine, as the binary would build it for a store that several processes share.
-pub fn engine(around: Surroundings) -> Result<Arc<Engine>> {
+pub async fn engine(around: Surroundings) -> Result<Running> {
     let often = RateLimit {
         limit: 1_000_000,
         window: Duration::from_secs(3_600),
@@ -81,16 +95,30 @@ pub fn engine(around: Surroundings) -> Result<Arc<Engine>> {
         cache_max_age: Some(around.cache_max_age),
         ..Settings::default()
     };
-    Ok(Engine::new(Parts {
+    let tasks = TaskTracker::new();
+    let engine = Engine::new(Parts {
         settings,
         store: around.store,
         wire: around.wire,
+        journal: around.journal,
         clock: around.clock,
         rng: Arc::new(FakeRng::seeded(around.seed)),
         ring: around.ring,
         catalogue: around.catalogue,
-        tasks: TaskTracker::new(),
-    }))
+        tasks: tasks.clone(),
+    });
+    engine.replay_journal().await.map_err(|error| told(&error))?;
+    Ok(Running { engine, tasks })
+}
+
+impl Running {
+    /// Ends as the binary does: what must not be cut off is waited for, but not for ever.
+    pub async fn stop(&self) {
+        self.engine.prepare_stop();
+        self.tasks.close();
+        // What is not done by then is the next start's.
+        let _ = tokio::time::timeout(STOP_PATIENCE, self.tasks.wait()).await;
+    }
 }
 
 /// Opens the keys of a store; a new store gets its first.
@@ -284,6 +312,7 @@ pub fn may_be_told(error: &Error) -> bool {
         ErrorCode::StoreUnavailable
             | ErrorCode::ProviderUnavailable
             | ErrorCode::AuthorizationRequired
+            | ErrorCode::RefreshBusy
             | ErrorCode::RefreshCooldown
             | ErrorCode::FlowAlreadyUsed
             | ErrorCode::FlowExpired

@@ -2,6 +2,7 @@
 pub mod clock;
 pub mod dice;
 pub mod harness;
+pub mod journal;
 pub mod layer;
 pub mod ledger;
 pub mod link;

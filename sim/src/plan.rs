@@ -28,6 +28,8 @@ pub enum Op {
     GoAway,
     /// A process is killed.
     Crash,
+    /// A process is stopped as it should be.
+    Stop,
     /// A process stands still.
     Pause,
     /// A process is cut off from the store.
@@ -49,7 +51,7 @@ pub enum Op {
 }
 
 /// Each operation with its weight.
-const OPS: [(Op, u32); 17] = [
+const OPS: [(Op, u32); 18] = [
     (Op::Ask, 20),
     (Op::Burst, 10),
     (Op::Use, 10),
@@ -58,6 +60,7 @@ const OPS: [(Op, u32); 17] = [
     (Op::Disconnect, 2),
     (Op::GoAway, 3),
     (Op::Crash, 4),
+    (Op::Stop, 2),
     (Op::Pause, 4),
     (Op::CutOff, 4),
     (Op::StoreOutage, 2),

@@ -9,12 +9,12 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::task::{AbortHandle, JoinSet};
 use valetkey_core::ConnectionKey;
-use valetkey_engine::Engine;
 use valetkey_spec::Catalogue;
 
 use crate::clock::WallClock;
 use crate::dice::Dice;
 use crate::harness::{self, Surroundings};
+use crate::journal::{Disk, DiskJournal};
 use crate::layer::Layered;
 use crate::link::Link;
 use crate::plan::Plan;
@@ -26,11 +26,20 @@ use crate::world::World;
 #[derive(Debug)]
 struct Replica {
     process: Arc<Process>,
-    engine: Arc<Engine>,
+    running: Arc<harness::Running>,
+    disk: Arc<Disk>,
+    is_stopping: bool,
     /// When the next process starts, if this one is dead.
     starts_at: Option<Duration>,
     resumes_at: Option<Duration>,
     reconnects_at: Option<Duration>,
+}
+
+impl Replica {
+    /// Whether it takes callers.
+    fn serves(&self) -> bool {
+        self.process.is_running() && !self.is_stopping
+    }
 }
 
 /// A caller under way, and at which process it asks.
@@ -109,10 +118,10 @@ impl Service {
             works_since: None,
         };
         for number in 0..service.plan.replicas {
-            let replica = service.boot(number, 0).await?;
+            let replica = service.boot(number, 0, Arc::default()).await?;
             service.replicas.push(replica);
         }
-        let engine = Arc::clone(&service.replicas[0].engine);
+        let engine = Arc::clone(&service.replicas[0].running.engine);
         harness::furnish(&*service.world.memory, &engine, &connectors).await?;
         for slot in service.slots.clone() {
             service.spawn_connect(&slot);
@@ -138,24 +147,29 @@ impl Service {
     }
 
     /// Starts a process of a replica.
-    async fn boot(&self, number: usize, life: u32) -> Result<Replica> {
+    async fn boot(&self, number: usize, life: u32, disk: Arc<Disk>) -> Result<Replica> {
         let process = Arc::new(Process::start(self.world.time, number, life));
         let clock = Arc::new(WallClock::right(self.world.time));
         clock.set_ahead(self.plan.ahead[number]);
         let link = Link::new(Arc::clone(&self.world), Arc::clone(&process));
-        let engine = harness::engine(Surroundings {
+        self.world.trace.line(format_args!("{process:?} starts with {} kept pairs", disk.len()));
+        let (world, disk_of) = (Arc::clone(&self.world), Arc::clone(&disk));
+        let running = harness::engine(Surroundings {
             store: Arc::new(Layered::new(link, Arc::clone(&self.world.store))),
             wire: Arc::new(Net::new(Arc::clone(&self.world), Arc::clone(&process))),
+            journal: Arc::new(DiskJournal::new(world, Arc::clone(&process), disk_of)),
             clock: Arc::clone(&clock) as _,
             seed: Dice::new(self.seed, &format!("{process:?}")).number(),
             ring: harness::ring(&*self.world.memory, &*clock).await?,
             catalogue: self.catalogue.clone(),
             cache_max_age: self.plan.cache_max_age,
-        })?;
-        self.world.trace.line(format_args!("{process:?} starts"));
+        });
+        let running = Arc::new(running.await?);
         Ok(Replica {
             process,
-            engine,
+            running,
+            disk,
+            is_stopping: false,
             starts_at: None,
             resumes_at: None,
             reconnects_at: None,
@@ -225,6 +239,9 @@ impl Service {
 
     async fn tend_replica(&mut self, number: usize, now: Duration) {
         let replica = &mut self.replicas[number];
+        if replica.is_stopping && replica.process.is_dead() && replica.starts_at.is_none() {
+            replica.starts_at = Some(now + Duration::from_secs(1));
+        }
         if replica.resumes_at.is_some_and(|at| at <= now) {
             replica.resumes_at = None;
             self.world.trace.line(format_args!("{:?} goes on", replica.process));
@@ -236,8 +253,8 @@ impl Service {
             replica.process.reconnect();
         }
         if replica.starts_at.is_some_and(|at| at <= now) {
-            let life = replica.process.life + 1;
-            match self.boot(number, life).await {
+            let (life, disk) = (replica.process.life + 1, Arc::clone(&replica.disk));
+            match self.boot(number, life, disk).await {
                 Ok(replica) => self.replicas[number] = replica,
                 Err(error) => self.world.ledger.violates("unexpected", format_args!("no start: {error:#}")),
             }
@@ -247,8 +264,8 @@ impl Service {
     /// What runs beside requests, on every replica.
     fn work(&mut self) {
         for replica in &self.replicas {
-            if replica.process.is_running() {
-                let engine = Arc::clone(&replica.engine);
+            if replica.serves() {
+                let engine = Arc::clone(&replica.running.engine);
                 let world = Arc::clone(&self.world);
                 let task = self.tasks.spawn(async move {
                     if let Err(error) = harness::work(&engine).await
@@ -274,11 +291,16 @@ impl Service {
                 self.world.ledger.violates("unexpected", format_args!("a panic: {error}"));
             }
         }
-        self.callers.retain(|caller| !caller.task.is_finished());
+        self.callers.retain(|caller| {
+            if caller.process.is_dead() {
+                caller.task.abort();
+            }
+            !caller.task.is_finished() && !caller.process.is_dead()
+        });
     }
 
     fn any_running(&self) -> Option<usize> {
-        let running: Vec<_> = (0..self.replicas.len()).filter(|n| self.replicas[*n].process.is_running()).collect();
+        let running: Vec<_> = (0..self.replicas.len()).filter(|n| self.replicas[*n].serves()).collect();
         (!running.is_empty()).then(|| *self.dice.pick(&running))
     }
 }

@@ -11,6 +11,8 @@ pub struct Chances {
     pub store_after: u32,
     /// The store takes its time.
     pub store_slow: u32,
+    /// The disk takes nothing more.
+    pub disk_full: u32,
     /// A token request cannot be sent.
     pub not_sent: u32,
     /// It is lost on the way there.
@@ -52,6 +54,7 @@ impl Chances {
             store_before: one(),
             store_after: one(),
             store_slow: one(),
+            disk_full: one(),
             not_sent: one(),
             lost_request: one(),
             lost_answer: one(),

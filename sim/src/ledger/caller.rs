@@ -81,7 +81,7 @@ impl Ledger {
                 self.trace.line(format_args!("{process:?} says {text} (call {})", id.0));
                 if !is_expected {
                     self.break_rule(&mut book, "unexpected", format_args!("{} brings {text}", name(&key)));
-                } else if text.starts_with("provider_unavailable") {
+                } else if text.starts_with("provider_unavailable") || text.starts_with("refresh_busy") {
                     self.judge_withheld(&mut book, id, text);
                 }
             }
@@ -127,7 +127,8 @@ impl Ledger {
         let ended = grant.and_then(|grant| history.ended_grants.get(&grant).copied().flatten());
         let known_end = ended.filter(|(at, replica)| {
             let stale_until = if *replica == call.process.replica { *at } else { *at + self.terms.cache_max_age };
-            call.began > stale_until
+            // While it does not reach the store, a process goes on with what it remembers.
+            call.began > stale_until && !call.process.was_in_trouble_since(*at)
         });
         let what = if ends.is_none_or(|ends| ends + slack < now) {
             Some("its time is over")
@@ -161,7 +162,8 @@ impl Ledger {
             });
             let is_same_replica = Arc::ptr_eq(&flight.process, &call.process);
             let seen_from = if is_same_replica { flight.sent } else { flight.sent + self.terms.cache_max_age };
-            same_grant && is_newer && seen_from < call.began
+            let can_know = is_same_replica || !call.process.was_in_trouble_since(flight.sent);
+            same_grant && is_newer && can_know && seen_from < call.began
         })
     }
 

@@ -65,6 +65,10 @@ pub(super) struct Flight {
     pub(super) is_settled: bool,
     /// Whether another process took the lease over before the pair was settled.
     pub(super) is_overtaken: bool,
+    /// The generation that the refresh token was stored with.
+    pub(super) parent: Option<i64>,
+    /// Whether the pair is on the disk of the replica.
+    pub(super) is_kept: bool,
 }
 
 impl Flight {
@@ -75,9 +79,10 @@ impl Flight {
         }
     }
 
-    /// Whether the pair came to a process that has it still.
+    /// Whether the pair came to a process that has it still, or will have it again when it starts the next time.
     pub(super) fn is_in_hand(&self) -> bool {
-        self.pair().is_some() && self.ended == Some(Ended::Answered(200)) && !self.process.is_dead()
+        let has_come = self.pair().is_some() && self.ended == Some(Ended::Answered(200));
+        has_come && (self.is_kept || !self.process.is_dead())
     }
 
     /// Whether the provider may have acted on it, as far as anybody here can know.
@@ -111,6 +116,8 @@ impl Ledger {
             Wish::Refresh(token) => self.judge_refresh(&mut book, process, ask.provider, token),
             Wish::Revoke(_) => None,
         };
+        let row = key.as_ref().and_then(|key| book.histories.get(key)).and_then(|history| history.row.as_ref());
+        let parent = row.map(|row| row.generation);
         let id = FlightId(book.flights.len());
         self.trace.line(format_args!("{process:?} sends #{} {:?} ({fate:?})", id.0, ask.wish));
         book.flights.push(Flight {
@@ -122,6 +129,8 @@ impl Ledger {
             verdict: None,
             is_settled: false,
             is_overtaken: false,
+            parent,
+            is_kept: false,
         });
         if let (Wish::Refresh(token), Fate::Mistaken) = (&ask.wish, fate) {
             book.misled.insert(token.clone());
@@ -217,6 +226,31 @@ impl Ledger {
         let flight_of = &mut book.flights[flight.0];
         flight_of.ended = Some(ended);
         self.trace.line(format_args!("{:?} has #{}: {ended:?}", flight_of.process, flight.0));
+    }
+
+    /// A pair is on the disk of a replica from now on.
+    pub fn keeps(&self, process: &Arc<Process>, key: &ConnectionKey, parent: i64) {
+        self.trace.line(format_args!("{process:?} keeps a pair of {}", name(key)));
+        self.set_kept(process, key, parent, true);
+    }
+
+    /// A pair is on the disk no longer.
+    pub fn forgets(&self, process: &Arc<Process>, key: &ConnectionKey, parent: i64) {
+        self.trace.line(format_args!("{process:?} forgets a pair of {}", name(key)));
+        self.set_kept(process, key, parent, false);
+    }
+
+    fn set_kept(&self, process: &Arc<Process>, key: &ConnectionKey, parent: i64, is_kept: bool) {
+        let mut book = self.book();
+        let is_this = |flight: &&mut Flight| {
+            flight.process.replica == process.replica
+                && flight.key.as_ref() == Some(key)
+                && flight.parent == Some(parent)
+                && flight.ended == Some(Ended::Answered(200))
+        };
+        for flight in book.flights.iter_mut().filter(is_this) {
+            flight.is_kept = is_kept;
+        }
     }
 
     /// An API rejected a token.

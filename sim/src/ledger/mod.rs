@@ -133,11 +133,11 @@ impl Ledger {
 
     fn break_rule(&self, book: &mut Book, rule: &'static str, text: fmt::Arguments<'_>) {
         self.trace.line(format_args!("!!! {rule}: {text}"));
-        book.violations.push(Violation {
-            rule,
-            text: text.to_string(),
-            at: self.time.elapsed(),
-        });
+        let text = text.to_string();
+        if !book.violations.iter().any(|known| known.rule == rule && known.text == text) {
+            let at = self.time.elapsed();
+            book.violations.push(Violation { rule, text, at });
+        }
     }
 
     /// What nobody can know better, for wrong clocks and for the time that an answer takes within a process.

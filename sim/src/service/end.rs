@@ -20,11 +20,13 @@ impl Service {
             (replica.resumes_at, replica.reconnects_at) = (None, None);
             replica.process.resume();
             replica.process.reconnect();
-            replica.starts_at = replica.starts_at.map(|_| now);
+            if replica.process.is_dead() {
+                replica.starts_at = Some(now);
+            }
         }
         self.works_since = Some(now);
         // Until pauses and leases are over; then until every token has ended once.
-        self.ask_everywhere(40, Duration::from_secs(6)).await;
+        self.ask_everywhere(60, Duration::from_secs(6)).await;
         let life = self.plan.longest_life();
         self.ask_everywhere(8, life / 6).await;
         self.ask_everywhere(10, Duration::from_secs(10)).await;
@@ -45,7 +47,8 @@ impl Service {
     async fn ask_everywhere(&mut self, times: usize, every: Duration) {
         for _ in 0..times {
             self.tend().await;
-            for number in 0..self.replicas.len() {
+            let serving: Vec<_> = (0..self.replicas.len()).filter(|n| self.replicas[*n].serves()).collect();
+            for number in serving {
                 for slot in self.slots.clone() {
                     self.spawn_ask(number, &slot, None);
                 }
@@ -58,7 +61,7 @@ impl Service {
     async fn check(&mut self, slot: &Slot) {
         if self.world.ledger.state(&slot.key) == Some(ConnectionState::Active) {
             for number in 0..self.replicas.len() {
-                let engine = Arc::clone(&self.replicas[number].engine);
+                let engine = Arc::clone(&self.replicas[number].running.engine);
                 match harness::token(&engine, slot.connector, slot.user, None).await {
                     Ok(token) if self.world.call_api(slot.provider, &token) => {}
                     // Where a refresh ends the tokens before it, memory may still have one.

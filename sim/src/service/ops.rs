@@ -22,7 +22,7 @@ impl Service {
             Op::Burst => {
                 for number in 0..self.replicas.len() {
                     for _ in 0..=self.dice.below(4) {
-                        if self.replicas[number].process.is_running() {
+                        if self.replicas[number].serves() {
                             self.spawn_ask(number, &slot, None);
                         }
                     }
@@ -39,6 +39,7 @@ impl Service {
                 }
             }
             Op::Crash => self.crash_any(),
+            Op::Stop => self.stop_any(),
             Op::Pause => self.pause_any(),
             Op::CutOff => self.cut_off_any(),
             Op::StoreOutage | Op::ProviderOutage | Op::Mistake => self.cast(op, slot.provider),
@@ -70,7 +71,7 @@ impl Service {
     /// Somebody asks a replica for a token.
     pub(super) fn spawn_ask(&mut self, number: usize, slot: &Slot, instead: Option<String>) {
         let replica = &self.replicas[number];
-        let (engine, process, slot) = (Arc::clone(&replica.engine), Arc::clone(&replica.process), slot.clone());
+        let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
         let ledger = Arc::clone(&self.world.ledger);
         let call = ledger.asks(&process, &slot.key, instead.as_deref());
         self.spawn(number, async move {
@@ -83,7 +84,7 @@ impl Service {
     fn spawn_use(&mut self, slot: &Slot) {
         let Some(number) = self.any_running() else { return };
         let replica = &self.replicas[number];
-        let (engine, process, slot) = (Arc::clone(&replica.engine), Arc::clone(&replica.process), slot.clone());
+        let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
         let world = Arc::clone(&self.world);
         let is_wrong = self.dice.happens(300);
         self.spawn(number, async move {
@@ -107,7 +108,7 @@ impl Service {
 
     fn spawn_execute(&mut self, slot: &Slot) {
         let Some(number) = self.any_running() else { return };
-        let (engine, slot) = (Arc::clone(&self.replicas[number].engine), slot.clone());
+        let (engine, slot) = (Arc::clone(&self.replicas[number].running.engine), slot.clone());
         let world = Arc::clone(&self.world);
         self.spawn(number, async move {
             match harness::execute(&engine, slot.connector, slot.user).await {
@@ -125,7 +126,7 @@ impl Service {
         let (Some(start), Some(page), Some(back)) = (self.any_running(), self.any_running(), self.any_running()) else {
             return;
         };
-        let engine = |number: usize| Arc::clone(&self.replicas[number].engine);
+        let engine = |number: usize| Arc::clone(&self.replicas[number].running.engine);
         let (start, page, callback) = (engine(start), engine(page), engine(back));
         let (world, slot) = (Arc::clone(&self.world), slot.clone());
         let thinks = self.dice.millis(0, 2_000);
@@ -163,7 +164,7 @@ impl Service {
     fn spawn_disconnect(&mut self, slot: &Slot) {
         let Some(number) = self.any_running() else { return };
         let replica = &self.replicas[number];
-        let (engine, process, slot) = (Arc::clone(&replica.engine), Arc::clone(&replica.process), slot.clone());
+        let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
         let world = Arc::clone(&self.world);
         world.trace.line(format_args!("{process:?} is to disconnect {}/{}", slot.connector, slot.user));
         self.spawn(number, async move {
@@ -198,6 +199,7 @@ impl Service {
         self.world.trace.line(format_args!("{:?} is killed", replica.process));
         replica.process.kill();
         replica.starts_at = Some(now + back);
+        replica.is_stopping = false;
         (replica.resumes_at, replica.reconnects_at) = (None, None);
         let process = Arc::clone(&replica.process);
         self.callers.retain(|caller| {
@@ -206,6 +208,21 @@ impl Service {
                 caller.task.abort();
             }
             !is_its
+        });
+    }
+
+    /// Stops a process as it should be: it takes no more callers, ends what must not be cut off, and is gone.
+    fn stop_any(&mut self) {
+        let Some(number) = self.any_running() else { return };
+        let replica = &mut self.replicas[number];
+        replica.is_stopping = true;
+        self.world.trace.line(format_args!("{:?} is stopped", replica.process));
+        let (running, process) = (Arc::clone(&replica.running), Arc::clone(&replica.process));
+        let world = Arc::clone(&self.world);
+        self.spawn(number, async move {
+            running.stop().await;
+            world.trace.line(format_args!("{process:?} is gone"));
+            process.kill();
         });
     }
 
