@@ -35,6 +35,9 @@ pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// See [`TOKEN_TIMEOUT`].
 pub const LEASE: Duration = Duration::from_secs(40);
 
+/// Whether something looks after intents that nobody asks about.
+pub const LOOKS_AFTER_INTENTS: bool = false;
+
 /// Whether a revocation outlives an outage of the provider and the end of the process.
 pub const REVOKES_FOR_SURE: bool = false;
 

@@ -46,6 +46,7 @@ impl Replica {
 #[derive(Debug)]
 struct Caller {
     process: Arc<Process>,
+    since: Duration,
     task: AbortHandle,
 }
 
@@ -276,6 +277,7 @@ impl Service {
                 });
                 self.callers.push(Caller {
                     process: Arc::clone(&replica.process),
+                    since: self.world.time.elapsed(),
                     task,
                 });
             }

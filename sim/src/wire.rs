@@ -160,7 +160,8 @@ impl Wire for Net {
         let ended = match &outcome {
             Outcome::NotSent(_) => Ended::NotSent,
             Outcome::Uncertain(_) => Ended::Uncertain,
-            Outcome::Answered(response) if fate == Fate::Garbled || response.status == 504 => Ended::Unreadable,
+            Outcome::Answered(Response { status: 504, .. }) => Ended::Unreadable,
+            Outcome::Answered(Response { status: 200, .. }) if fate == Fate::Garbled => Ended::Unreadable,
             Outcome::Answered(response) => Ended::Answered(response.status),
         };
         self.world.ledger.ended(flight, ended);

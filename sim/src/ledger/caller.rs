@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use valetkey_core::ConnectionKey;
 
+use super::flight::{Flight, Wish};
 use super::row::Standing;
 use super::{Book, Ledger, name};
 use crate::process::Process;
@@ -147,23 +148,27 @@ impl Ledger {
         }
     }
 
-    /// Whether a refresh of the same grant was sent, and the process could know it, before the call began.
+    /// Whether a refresh was sent after the one that brought the token, and the process could know it before the call
+    /// began. A request that was sent earlier and read later ends the token too, but nobody here can know.
     fn was_spent_before(&self, book: &Book, call: &Call, token: &str) -> bool {
+        let brought = |flight: &Flight| flight.pair().is_some_and(|pair| pair.access == token);
+        let since = book.flights.iter().position(brought).map_or(0, |minted| minted + 1);
         let providers = self.providers();
-        let Some(provider) = providers.iter().find(|provider| provider.find_access(token).is_some()) else {
+        let grant_of = |token: &str| providers.iter().find_map(|provider| provider.find_refresh(token)).map(|found| found.0);
+        let Some((grant, _)) = providers.iter().find_map(|provider| provider.find_access(token)) else {
             return false;
         };
-        let Some((grant, serial)) = provider.find_access(token) else { return false };
-        book.flights.iter().any(|flight| {
-            let super::Wish::Refresh(sent) = &flight.wish else { return false };
-            let same_grant = provider.find_refresh(sent).is_some_and(|(of, _)| of == grant);
-            let is_newer = flight.pair().is_some_and(|pair| {
-                provider.find_access(&pair.access).is_some_and(|(_, other)| other > serial)
-            });
+        book.flights[since..].iter().any(|flight| {
+            let Wish::Refresh(sent) = &flight.wish else { return false };
             let is_same_replica = Arc::ptr_eq(&flight.process, &call.process);
             let seen_from = if is_same_replica { flight.sent } else { flight.sent + self.terms.cache_max_age };
             let can_know = is_same_replica || !call.process.was_in_trouble_since(flight.sent);
-            same_grant && is_newer && can_know && seen_from < call.began
+            let counts = flight.pair().is_some() || flight.may_have_been_read();
+            flight.key.as_ref() == Some(&call.key)
+                && grant_of(sent) == Some(grant)
+                && counts
+                && can_know
+                && seen_from < call.began
         })
     }
 

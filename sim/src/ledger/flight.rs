@@ -86,7 +86,7 @@ impl Flight {
     }
 
     /// Whether the provider may have acted on it, as far as anybody here can know.
-    fn may_have_been_read(&self) -> bool {
+    pub(super) fn may_have_been_read(&self) -> bool {
         match self.ended {
             None | Some(Ended::Uncertain | Ended::Unreadable) => true,
             Some(Ended::NotSent | Ended::Answered(_)) => false,

@@ -182,6 +182,7 @@ impl Service {
         let task = self.tasks.spawn(task);
         self.callers.push(Caller {
             process: Arc::clone(&self.replicas[number].process),
+            since: self.world.time.elapsed(),
             task,
         });
     }
