@@ -8,6 +8,7 @@ use valetkey_core::ConnectionKey;
 use valetkey_engine::journal::{Journal, JournalError, Kept, Rescue};
 
 use crate::process::Process;
+use crate::sabotage::Flaw;
 use crate::world::World;
 
 /// What is on the disk.
@@ -62,7 +63,9 @@ impl Journal for DiskJournal {
             return Err(JournalError::Full);
         }
         let (key, parent) = (pair.key.clone(), pair.parent);
-        self.disk.lock().insert((key.clone(), parent), pair);
+        if self.world.flaw != Some(Flaw::ForgetfulJournal) {
+            self.disk.lock().insert((key.clone(), parent), pair);
+        }
         self.world.ledger.keeps(&self.process, &key, parent);
         self.sync().await;
         Ok(())

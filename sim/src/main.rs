@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use anyhow::{Result, anyhow, bail};
 use clap::{Parser, Subcommand};
 use valetkey_sim::harness;
+use valetkey_sim::ledger::Tally;
 use valetkey_sim::run::{Options, Report, run};
 use valetkey_sim::sabotage::Flaw;
 use valetkey_sim::trace::Keep;
@@ -44,9 +45,13 @@ struct Run {
     /// Goes on after a run that broke a rule.
     #[arg(long)]
     keep_going: bool,
-    /// Breaks something on purpose: `no-lease`, `no-intent`, `no-compare-and-set`, `stale-read`.
+    /// Breaks something on purpose: `no-lease`, `no-intent`, `no-compare-and-set`, `stale-read`,
+    /// `forgetful-journal`, `lying-wire`.
     #[arg(long, value_parser = flaw)]
     flaw: Option<Flaw>,
+    /// Says how often what happened.
+    #[arg(long)]
+    tally: bool,
     /// How many runs are made at the same time; each is on one thread.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -105,6 +110,7 @@ fn many(seeds: Range<u64>, args: &Run, catalogue: &Catalogue) -> Result<()> {
     let next = AtomicU64::new(seeds.start);
     let stop = AtomicBool::new(false);
     let found: Mutex<Vec<Report>> = Mutex::default();
+    let tally: Mutex<Tally> = Mutex::default();
     let work = || -> Result<u64> {
         let mut done = 0;
         while !stop.load(Ordering::Relaxed) {
@@ -115,6 +121,12 @@ fn many(seeds: Range<u64>, args: &Run, catalogue: &Catalogue) -> Result<()> {
             let keep = Keep::Tail;
             let report = run(Options { seed, keep, flaw: args.flaw }, catalogue)?;
             done += 1;
+            if args.tally {
+                let mut tally = tally.lock().map_err(|_| anyhow!("a run panicked"))?;
+                for (what, times) in &report.tally {
+                    *tally.entry(what.clone()).or_default() += times;
+                }
+            }
             if !report.violations.is_empty() {
                 say(&broken(&report));
                 found.lock().map_err(|_| anyhow!("a run panicked"))?.push(report);
@@ -128,6 +140,9 @@ fn many(seeds: Range<u64>, args: &Run, catalogue: &Catalogue) -> Result<()> {
         let counts = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a run panicked"))?);
         counts.sum()
     })?;
+    for (what, times) in tally.into_inner().map_err(|_| anyhow!("a run panicked"))? {
+        say(&format!("{times:>10}  {what}"));
+    }
     let found = found.into_inner().map_err(|_| anyhow!("a run panicked"))?;
     match found.iter().min_by_key(|report| report.seed) {
         None => {

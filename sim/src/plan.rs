@@ -94,6 +94,10 @@ pub struct Plan {
     weights: Vec<u32>,
     /// How many steps there are.
     pub steps: usize,
+    /// Whether processes that are cut off from the store sometimes end.
+    pub kills_cut_off: bool,
+    /// Whether people come again when they are needed.
+    pub reconnects: bool,
     /// How often somebody asks, whatever else happens.
     pub heartbeat: Option<Duration>,
 }
@@ -131,6 +135,8 @@ impl Plan {
                 .collect(),
             chances: Chances::draw(dice),
             steps: usize::try_from(dice.between(20, 120)).unwrap_or(20),
+            kills_cut_off: dice.happens(500),
+            reconnects: dice.happens(600),
             heartbeat: dice.happens(700).then(|| dice.millis(5_000, 30_000)),
         }
     }

@@ -9,6 +9,17 @@ use tokio::sync::watch;
 
 use crate::clock::Time;
 
+/// What can befall a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// It is killed.
+    Kill,
+    /// It stands still.
+    Pause,
+    /// It does not reach the store any more.
+    CutOff,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
@@ -26,6 +37,8 @@ pub struct Process {
     pub life: u32,
     state: watch::Sender<State>,
     is_cut_off: AtomicBool,
+    /// What befalls it, and at which of the next places that it passes.
+    next_blow: Mutex<Option<(Blow, u32)>>,
     /// When it could not work as it should, through no fault of its own.
     troubles: Mutex<Vec<(Duration, Duration)>>,
 }
@@ -45,12 +58,14 @@ impl Process {
             life,
             state: watch::Sender::new(State::Running),
             is_cut_off: AtomicBool::new(false),
+            next_blow: Mutex::default(),
             troubles: Mutex::default(),
         }
     }
 
     /// Goes on while the process runs; waits while it is paused; never returns once it is dead.
     pub async fn pass(&self) {
+        self.take_blow();
         let state = *self.state.borrow();
         if state == State::Running {
             return;
@@ -58,6 +73,33 @@ impl Process {
         let runs = self.state.subscribe().wait_for(|state| *state == State::Running).await.is_ok();
         if !runs {
             std::future::pending::<()>().await;
+        }
+    }
+
+    /// Lets something befall it exactly at the place that it passes after so many others.
+    pub fn will_suffer(&self, blow: Blow, after: u32) {
+        *self.next_blow.lock().unwrap_or_else(PoisonError::into_inner) = Some((blow, after));
+    }
+
+    /// Nothing befalls it any more.
+    pub fn spare(&self) {
+        *self.next_blow.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn take_blow(&self) {
+        let mut next = self.next_blow.lock().unwrap_or_else(PoisonError::into_inner);
+        match next.as_mut() {
+            None => {}
+            Some((_, after)) if *after > 0 => *after -= 1,
+            Some((blow, _)) => {
+                let blow = *blow;
+                *next = None;
+                match blow {
+                    Blow::Kill => self.kill(),
+                    Blow::Pause => self.pause(),
+                    Blow::CutOff => self.cut_off(),
+                }
+            }
         }
     }
 
@@ -92,6 +134,11 @@ impl Process {
     pub fn kill(&self) {
         self.state.send_replace(State::Dead);
         self.troubles().push((self.time.elapsed(), Duration::MAX));
+    }
+
+    /// Whether it stands still.
+    pub fn is_paused(&self) -> bool {
+        *self.state.borrow() == State::Paused
     }
 
     /// Whether it has ended.

@@ -9,7 +9,7 @@ use valetkey_store::Store;
 use crate::clock::{Time, WallClock};
 use crate::dice::Dice;
 use crate::layer::Layered;
-use crate::ledger::{Ledger, Terms, Violation};
+use crate::ledger::{Ledger, Tally, Terms, Violation};
 use crate::plan::Plan;
 use crate::provider::Provider;
 use crate::sabotage::{Flaw, Saboteur};
@@ -41,6 +41,8 @@ pub struct Report {
     pub digest: String,
     /// The trace, as far as it was kept.
     pub trace: String,
+    /// How often what happened.
+    pub tally: Tally,
 }
 
 /// Makes a run. The catalogue is the same for all of them.
@@ -63,6 +65,7 @@ pub fn run(options: Options, catalogue: &Catalogue) -> Result<Report> {
             violations: world.ledger.violations(),
             digest: world.trace.digest(),
             trace: world.trace.text(),
+            tally: world.ledger.tally(),
         })
     })
 }
@@ -100,6 +103,7 @@ pub fn build(plan: &Plan, options: Options) -> Result<Arc<World>> {
         providers,
         weather,
         seed: options.seed,
+        flaw: options.flaw,
     })))
 }
 

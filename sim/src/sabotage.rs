@@ -1,4 +1,4 @@
-//! Flaws, put between the engine and the store on purpose: a simulation that does not find these finds nothing.
+//! Flaws, put around the engine on purpose: a simulation that does not find these finds nothing.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -24,15 +24,21 @@ pub enum Flaw {
     NoCompareAndSet,
     /// What is read and claimed is a generation old.
     StaleRead,
+    /// The rescue journal says that it keeps a pair, and does not.
+    ForgetfulJournal,
+    /// The network says that nothing was sent when an answer is lost.
+    LyingWire,
 }
 
 impl Flaw {
     /// All of them, with their names on the command line.
-    pub const ALL: [(&str, Self); 4] = [
+    pub const ALL: [(&str, Self); 6] = [
         ("no-lease", Self::NoLease),
         ("no-intent", Self::NoIntent),
         ("no-compare-and-set", Self::NoCompareAndSet),
         ("stale-read", Self::StaleRead),
+        ("forgetful-journal", Self::ForgetfulJournal),
+        ("lying-wire", Self::LyingWire),
     ];
 }
 
@@ -95,7 +101,7 @@ impl Layer for Saboteur {
         Ok(match self.flaw {
             Flaw::StaleRead => row.map(|row| self.old(row)),
             Flaw::NoIntent => row.map(|row| ConnectionRow { intent: row.intent.map(first), ..row }),
-            Flaw::NoLease | Flaw::NoCompareAndSet => row,
+            Flaw::NoLease | Flaw::NoCompareAndSet | Flaw::ForgetfulJournal | Flaw::LyingWire => row,
         })
     }
 

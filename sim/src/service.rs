@@ -32,6 +32,7 @@ struct Replica {
     /// When the next process starts, if this one is dead.
     starts_at: Option<Duration>,
     resumes_at: Option<Duration>,
+    dies_at: Option<Duration>,
     reconnects_at: Option<Duration>,
 }
 
@@ -137,7 +138,11 @@ impl Service {
     pub async fn run(&mut self) -> Result<()> {
         for _ in 0..self.plan.steps {
             let op = self.plan.op(&self.dice);
+            self.world.ledger.count(&format!("op {op:?}"));
             self.step(op).await?;
+            if self.plan.reconnects {
+                self.reconnect_some();
+            }
             let pause = if self.dice.happens(700) { self.dice.millis(0, 60) } else { self.dice.millis(0, 4_000) };
             self.pass(pause).await;
             if !self.world.ledger.violations().is_empty() {
@@ -153,6 +158,9 @@ impl Service {
         let clock = Arc::new(WallClock::right(self.world.time));
         clock.set_ahead(self.plan.ahead[number]);
         let link = Link::new(Arc::clone(&self.world), Arc::clone(&process));
+        if !disk.is_empty() {
+            self.world.ledger.count("start with kept pairs");
+        }
         self.world.trace.line(format_args!("{process:?} starts with {} kept pairs", disk.len()));
         let (world, disk_of) = (Arc::clone(&self.world), Arc::clone(&disk));
         let running = harness::engine(Surroundings {
@@ -173,6 +181,7 @@ impl Service {
             is_stopping: false,
             starts_at: None,
             resumes_at: None,
+            dies_at: None,
             reconnects_at: None,
         })
     }
@@ -192,7 +201,7 @@ impl Service {
     }
 
     fn next_event(&self) -> Option<Duration> {
-        let of_replicas = self.replicas.iter().flat_map(|r| [r.starts_at, r.resumes_at, r.reconnects_at]);
+        let of_replicas = self.replicas.iter().flat_map(|r| [r.starts_at, r.resumes_at, r.dies_at, r.reconnects_at]);
         let of_spells = self.spells.iter().map(|(_, until)| Some(*until));
         of_replicas
             .chain(of_spells)
@@ -239,14 +248,18 @@ impl Service {
     }
 
     async fn tend_replica(&mut self, number: usize, now: Duration) {
+        self.notice(number);
         let replica = &mut self.replicas[number];
-        if replica.is_stopping && replica.process.is_dead() && replica.starts_at.is_none() {
-            replica.starts_at = Some(now + Duration::from_secs(1));
-        }
         if replica.resumes_at.is_some_and(|at| at <= now) {
             replica.resumes_at = None;
             self.world.trace.line(format_args!("{:?} goes on", replica.process));
             replica.process.resume();
+        }
+        if replica.dies_at.is_some_and(|at| at <= now) {
+            replica.dies_at = None;
+            replica.process.kill();
+            self.notice(number);
+            return;
         }
         if replica.reconnects_at.is_some_and(|at| at <= now) {
             replica.reconnects_at = None;

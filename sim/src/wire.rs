@@ -14,6 +14,7 @@ use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
 use crate::ledger::{Ask, Ended, FlightId};
 use crate::process::Process;
 use crate::provider::Verdict;
+use crate::sabotage::Flaw;
 use crate::world::World;
 
 /// What becomes of a request at a token endpoint.
@@ -165,7 +166,10 @@ impl Wire for Net {
             Outcome::Answered(response) => Ended::Answered(response.status),
         };
         self.world.ledger.ended(flight, ended);
-        outcome
+        match outcome {
+            Outcome::Uncertain(error) if self.world.flaw == Some(Flaw::LyingWire) => Outcome::NotSent(error),
+            outcome => outcome,
+        }
     }
 
     async fn send_api(&self, request: Request, limits: Limits) -> Result<Response, WireError> {

@@ -11,6 +11,7 @@ use crate::clock::Time;
 use crate::dice::Dice;
 use crate::ledger::{Ask, FlightId, Ledger, Wish};
 use crate::provider::Provider;
+use crate::sabotage::Flaw;
 use crate::store::MemoryStore;
 use crate::trace::Trace;
 use crate::weather::Weather;
@@ -38,6 +39,8 @@ pub struct World {
     weather: Mutex<Weather>,
     providers: Arc<Mutex<Vec<Provider>>>,
     script: Mutex<VecDeque<Fate>>,
+    /// What is broken on purpose.
+    pub flaw: Option<Flaw>,
 }
 
 /// What a world is made of.
@@ -59,6 +62,8 @@ pub struct Parts {
     pub weather: Weather,
     /// The seed of the run.
     pub seed: u64,
+    /// What is broken on purpose.
+    pub flaw: Option<Flaw>,
 }
 
 impl World {
@@ -76,6 +81,7 @@ impl World {
             weather: Mutex::new(parts.weather),
             providers: parts.providers,
             script: Mutex::default(),
+            flaw: parts.flaw,
         }
     }
 

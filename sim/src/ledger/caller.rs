@@ -69,6 +69,11 @@ impl Ledger {
         let mut book = self.book();
         let call = &book.calls[id.0];
         let (process, key) = (Arc::clone(&call.process), call.key.clone());
+        book.count(match given {
+            Given::Token(_) => "call given a token",
+            Given::Person(_) => "call told to connect",
+            Given::Error { .. } => "call told to try again",
+        });
         match given {
             Given::Token(token) => {
                 self.trace.line(format_args!("{process:?} gives {token} (call {})", id.0));

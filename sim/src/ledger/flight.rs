@@ -33,6 +33,16 @@ pub enum Wish {
     Revoke(String),
 }
 
+impl Wish {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Redeem(_) => "redeem",
+            Self::Refresh(_) => "refresh",
+            Self::Revoke(_) => "revoke",
+        }
+    }
+}
+
 /// Names a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlightId(usize);
@@ -95,6 +105,16 @@ impl Flight {
 }
 
 impl Ledger {
+    /// The processes that have a refresh under way, or a pair that is not written.
+    pub fn busy(&self) -> Vec<Arc<Process>> {
+        let book = self.book();
+        let open = |flight: &&Flight| {
+            flight.key.is_some() && !flight.is_settled && (flight.ended.is_none() || flight.is_in_hand())
+        };
+        let last = book.flights.len().saturating_sub(20);
+        book.flights[last..].iter().filter(open).map(|flight| Arc::clone(&flight.process)).collect()
+    }
+
     /// A process is about to take a lease under this name.
     pub fn claims(&self, holder: &str, process: &Arc<Process>) {
         let mut book = self.book();
@@ -118,6 +138,7 @@ impl Ledger {
         };
         let row = key.as_ref().and_then(|key| book.histories.get(key)).and_then(|history| history.row.as_ref());
         let parent = row.map(|row| row.generation);
+        book.count(format!("{} {fate:?}", ask.wish.word()));
         let id = FlightId(book.flights.len());
         self.trace.line(format_args!("{process:?} sends #{} {:?} ({fate:?})", id.0, ask.wish));
         book.flights.push(Flight {
@@ -232,6 +253,7 @@ impl Ledger {
     pub fn keeps(&self, process: &Arc<Process>, key: &ConnectionKey, parent: i64) {
         self.trace.line(format_args!("{process:?} keeps a pair of {}", name(key)));
         self.set_kept(process, key, parent, true);
+        self.count("pair kept on disk");
     }
 
     /// A pair is on the disk no longer.

@@ -100,6 +100,16 @@ struct Book {
     /// Authorization codes that were sent.
     codes: BTreeSet<String>,
     calls: Vec<caller::Call>,
+    tally: Tally,
+}
+
+/// How often something happened: a simulation in which little happens finds little.
+pub type Tally = BTreeMap<String, u64>;
+
+impl Book {
+    fn count(&mut self, what: impl Into<String>) {
+        *self.tally.entry(what.into()).or_default() += 1;
+    }
 }
 
 impl Ledger {
@@ -124,6 +134,16 @@ impl Ledger {
     /// What must not have happened.
     pub fn violations(&self) -> Vec<Violation> {
         self.book().violations.clone()
+    }
+
+    /// How often what happened.
+    pub fn tally(&self) -> Tally {
+        self.book().tally.clone()
+    }
+
+    /// Counts something.
+    pub fn count(&self, what: &str) {
+        self.book().count(what);
     }
 
     /// Notes that a rule is broken.

@@ -51,6 +51,17 @@ pub(super) enum Standing {
     Disconnected,
 }
 
+impl std::fmt::Display for Standing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Absent => "absent",
+            Self::Active => "active",
+            Self::NeedsPerson(cause) => cause,
+            Self::Disconnected => "disconnected",
+        })
+    }
+}
+
 impl Standing {
     fn of(row: Option<&ConnectionRow>) -> Self {
         match row.map(|row| &row.state) {
@@ -87,7 +98,11 @@ impl Watch for Ledger {
             self.break_rule(&mut book, "came-back", format_args!("{operation} brings {} back", name(&key)));
         }
         let taken_over = before.and_then(|row| row.intent.as_ref());
+        if was != is {
+            book.count(format!("connection {is}"));
+        }
         if let (Some(taken_over), "claim_refresh") = (taken_over, operation) {
+            book.count("lease taken over");
             self.judge_take_over(&mut book, &key, taken_over);
         }
         if let (Standing::NeedsPerson(cause), Some((_, refresh)), true) = (&is, &old_tokens, was != is) {

@@ -17,16 +17,17 @@ impl Service {
         self.spells.clear();
         let now = self.world.time.elapsed();
         for replica in &mut self.replicas {
-            (replica.resumes_at, replica.reconnects_at) = (None, None);
+            (replica.resumes_at, replica.reconnects_at, replica.dies_at) = (None, None, None);
             replica.process.resume();
             replica.process.reconnect();
             if replica.process.is_dead() {
                 replica.starts_at = Some(now);
             }
+            replica.process.spare();
         }
         self.works_since = Some(now);
         // Until pauses and leases are over; then until every token has ended once.
-        self.ask_everywhere(60, Duration::from_secs(6)).await;
+        self.ask_everywhere(24, Duration::from_secs(15)).await;
         let life = self.plan.longest_life();
         self.ask_everywhere(8, life / 6).await;
         self.ask_everywhere(10, Duration::from_secs(10)).await;

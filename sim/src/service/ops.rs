@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use valetkey_store::rows::ConnectionState;
 
 use super::{Caller, Service, Slot, Spell};
 use crate::harness;
 use crate::ledger::{CallId, Given, Ledger};
 use crate::plan::Op;
+use crate::process::Blow;
 
 /// How long a person waits for a page.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,10 +40,10 @@ impl Service {
                     self.callers.swap_remove(caller).task.abort();
                 }
             }
-            Op::Crash => self.crash_any(),
+            Op::Crash => self.strike(Blow::Kill),
             Op::Stop => self.stop_any(),
-            Op::Pause => self.pause_any(),
-            Op::CutOff => self.cut_off_any(),
+            Op::Pause => self.strike(Blow::Pause),
+            Op::CutOff => self.strike(Blow::CutOff),
             Op::StoreOutage | Op::ProviderOutage | Op::Mistake => self.cast(op, slot.provider),
             Op::TakeBack => self.take_back(&slot),
             Op::LetStale => self.let_pass(&slot, 80, 99).await,
@@ -52,6 +54,17 @@ impl Service {
             }
         }
         Ok(())
+    }
+
+    /// Whoever is told that a person is needed may be that person.
+    pub(super) fn reconnect_some(&mut self) {
+        for slot in self.slots.clone() {
+            let state = self.world.ledger.state(&slot.key);
+            let needs_person = matches!(state, Some(ConnectionState::Reauthorize(_) | ConnectionState::Disconnected));
+            if needs_person && self.dice.happens(200) {
+                self.spawn_connect(&slot);
+            }
+        }
     }
 
     /// Lets so many hundredths of a token's life pass.
@@ -187,29 +200,56 @@ impl Service {
         });
     }
 
-    fn crash_any(&mut self) {
-        let Some(number) = self.any_running() else { return };
-        let back = self.dice.millis(100, 60_000);
-        self.crash(number, back);
+    /// Something befalls a process: one that is busy with a refresh, if there is one, and at one of the next places that
+    /// it passes, or any, and at once.
+    fn strike(&mut self, blow: Blow) {
+        let busy: Vec<_> = self.world.ledger.busy();
+        let is_busy = |number: &usize| busy.iter().any(|process| Arc::ptr_eq(process, &self.replicas[*number].process));
+        let busy: Vec<_> = (0..self.replicas.len()).filter(is_busy).filter(|n| self.replicas[*n].serves()).collect();
+        let number = if !busy.is_empty() && self.dice.happens(600) {
+            Some(*self.dice.pick(&busy))
+        } else {
+            self.any_running()
+        };
+        let Some(number) = number else { return };
+        let process = &self.replicas[number].process;
+        let after = if self.dice.happens(500) { u32::try_from(self.dice.between(0, 12)).unwrap_or(0) } else { 0 };
+        self.world.trace.line(format_args!("{process:?}: {blow:?}, {after} places from now"));
+        match (after, blow) {
+            (0, Blow::Kill) => process.kill(),
+            (0, Blow::Pause) => process.pause(),
+            (0, Blow::CutOff) => process.cut_off(),
+            _ => process.will_suffer(blow, after),
+        }
+        self.notice(number);
     }
 
-    /// Kills a replica's process; the next one starts after a while.
-    pub(super) fn crash(&mut self, number: usize, back: Duration) {
+    /// Notices what befell a process, and sees to it that it does not last for ever.
+    pub(super) fn notice(&mut self, number: usize) {
         let now = self.world.time.elapsed();
         let replica = &mut self.replicas[number];
-        self.world.trace.line(format_args!("{:?} is killed", replica.process));
-        replica.process.kill();
-        replica.starts_at = Some(now + back);
-        replica.is_stopping = false;
-        (replica.resumes_at, replica.reconnects_at) = (None, None);
         let process = Arc::clone(&replica.process);
-        self.callers.retain(|caller| {
-            let is_its = Arc::ptr_eq(&caller.process, &process);
-            if is_its {
-                caller.task.abort();
+        if process.is_dead() && replica.starts_at.is_none() {
+            let back = if replica.is_stopping { Duration::from_secs(1) } else { self.dice.millis(100, 60_000) };
+            self.world.trace.line(format_args!("{process:?} is dead"));
+            replica.starts_at = Some(now + back);
+            replica.is_stopping = false;
+            (replica.resumes_at, replica.reconnects_at, replica.dies_at) = (None, None, None);
+        }
+        if process.is_paused() && replica.resumes_at.is_none() {
+            let span = self.dice.millis(1_000, 180_000);
+            self.world.trace.line(format_args!("{process:?} stands still for {} ms", span.as_millis()));
+            replica.resumes_at = Some(now + span);
+        }
+        if process.is_cut_off() && !process.is_dead() && replica.reconnects_at.is_none() {
+            let span = self.dice.millis(1_000, 180_000);
+            self.world.trace.line(format_args!("{process:?} is cut off for {} ms", span.as_millis()));
+            replica.reconnects_at = Some(now + span);
+            // What is not written by then must come from the disk.
+            if self.plan.kills_cut_off && self.dice.happens(400) {
+                replica.dies_at = Some(now + self.dice.millis(500, 30_000));
             }
-            !is_its
-        });
+        }
     }
 
     /// Stops a process as it should be: it takes no more callers, ends what must not be cut off, and is gone.
@@ -225,24 +265,6 @@ impl Service {
             world.trace.line(format_args!("{process:?} is gone"));
             process.kill();
         });
-    }
-
-    fn pause_any(&mut self) {
-        let Some(number) = self.any_running() else { return };
-        let span = self.dice.millis(1_000, 180_000);
-        let replica = &mut self.replicas[number];
-        self.world.trace.line(format_args!("{:?} stands still for {} ms", replica.process, span.as_millis()));
-        replica.process.pause();
-        replica.resumes_at = Some(self.world.time.elapsed() + span);
-    }
-
-    fn cut_off_any(&mut self) {
-        let Some(number) = self.any_running() else { return };
-        let span = self.dice.millis(1_000, 180_000);
-        let replica = &mut self.replicas[number];
-        self.world.trace.line(format_args!("{:?} is cut off for {} ms", replica.process, span.as_millis()));
-        replica.process.cut_off();
-        replica.reconnects_at = Some(self.world.time.elapsed() + span);
     }
 
     fn cast(&mut self, op: Op, provider: usize) {
