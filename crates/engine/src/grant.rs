@@ -4,6 +4,8 @@
 //! fifth of the token's lifetime, so that short tokens do not loop. A stale token that still works is handed out while a
 //! refresh runs in the background; callers never wait for a refresh that they do not need.
 
+mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use utoipa::ToSchema;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Privilege, Secret, Timestamp};
 use valetkey_oauth::Tokens;
 use valetkey_spec::AuthKind;
-use valetkey_store::StoreError;
 use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, GrantRow};
 
 use crate::Engine;
@@ -152,6 +153,7 @@ impl Engine {
         key: &ConnectionKey,
         need: &Need,
     ) -> Result<Ready> {
+        let began = self.clock.now();
         let mut seen = self.cached(key).await?;
         for _ in 0..MAX_LOOKS {
             let Some(connection) = seen else {
@@ -167,73 +169,36 @@ impl Engine {
                 seen = Some(self.mint_or_refuse(connector, key, reason, row.generation).await?);
                 continue;
             }
-            let grant = row
-                .grant
-                .as_ref()
-                .ok_or_else(|| Error::internal("an active connection has no grant"))?;
-            let renewable = grant.sealed_refresh.is_some() || is_client_credentials(connector);
-            let must_renew = |lasting| {
-                if is_risked(connector, row) {
-                    Some(Why::Expired)
-                } else {
-                    Self::must_renew(grant, now, lasting)
+            let Some(why) = self.why_renew(connector, &connection, need, now)? else {
+                if is_renewable(connector, row) && self.is_stale(row, now) {
+                    self.renew_in_background(connector, key, row.generation);
                 }
+                return self.open(&connection);
             };
-            let why = match need {
-                Need::Instead(rejected) => {
-                    let ready = self.open(&connection)?;
-                    if ready.access_token.same_as(rejected.expose()) {
-                        if !renewable {
-                            return Err(Authorization::new(
-                                Reason::TokenRevoked,
-                                &connector.row.auth_type,
-                                &key.connector,
-                            )
-                            .into());
-                        }
-                        self.check_cool_down(row)?;
-                        Some(Why::Rejected)
-                    } else {
-                        must_renew(None)
-                    }
-                }
-                Need::Usable => must_renew(None),
-                Need::Lasting(span) => must_renew(Some(*span)),
-            };
-            match why {
-                Some(why) if renewable => {
-                    let generation = row.generation;
-                    let renewed = match self.renew(connector, key, generation, why).await {
-                        Ok(renewed) => renewed,
-                        // Whoever renews it takes long. A token that works is better than none.
-                        Err(error) if error.code == ErrorCode::RefreshBusy && must_renew(None).is_none() => {
-                            if why == Why::Rejected {
-                                return Err(error);
-                            }
-                            return self.open(&connection);
-                        }
-                        Err(error) => return Err(error),
-                    };
-                    if why == Why::Rejected && renewed.row.generation > generation {
-                        let rejection = Rejection {
-                            generation: renewed.row.generation,
-                            cool_until: None,
-                        };
-                        self.rejections.insert(key.clone(), rejection);
-                    }
-                    // A renewed token is as good as it gets, even if it does not last as long as asked for.
-                    if renewed.row.generation > generation && needs_person(connector, &renewed.row, now).is_none() {
-                        return self.open(&renewed);
-                    }
-                    seen = Some(renewed);
-                }
-                _ => {
-                    if renewable && self.is_stale(grant, now) {
-                        self.renew_in_background(connector, key, row.generation);
-                    }
+            let renewed = match self.renew(connector, key, row.generation, why).await {
+                Ok(renewed) => renewed,
+                // Whoever renews it takes long. A token that works is better than none.
+                Err(busy)
+                    if busy.code == ErrorCode::RefreshBusy
+                        && why == Why::Expired
+                        && !must_renew(connector, row, self.clock.now(), None) =>
+                {
                     return self.open(&connection);
                 }
+                Err(error) => return Err(error),
+            };
+            if renewed.row.generation > row.generation {
+                if why == Why::Rejected {
+                    self.note_rejection(&renewed.row);
+                }
+                // A renewed token is as good as it gets, even if it does not last as long as asked for. One that others
+                // renewed long ago is looked at like any other.
+                let renewed_at = renewed.row.refreshed_at.unwrap_or(renewed.row.connected_at);
+                if renewed_at >= began && needs_person(connector, &renewed.row, now).is_none() {
+                    return self.open(&renewed);
+                }
             }
+            seen = Some(renewed);
         }
         Err(Error::new(
             ErrorCode::ProviderUnavailable,
@@ -242,18 +207,45 @@ impl Engine {
         .retry_after(Duration::from_secs(1)))
     }
 
-    /// Whether the caller must wait for a new token.
-    fn must_renew(grant: &GrantRow, now: Timestamp, lasting: Option<Duration>) -> Option<Why> {
-        let end = grant.expires_at?;
-        let left = end.since(now);
-        let enough = lasting.map_or(!left.is_zero(), |span| left > span);
-        (!enough).then_some(Why::Expired)
+    /// Why the caller must wait for a new token, if it must and there can be one.
+    fn why_renew(
+        &self,
+        connector: &Connector,
+        connection: &Arc<CachedConnection>,
+        need: &Need,
+        now: Timestamp,
+    ) -> Result<Option<Why>> {
+        let row = &connection.row;
+        let lasting = match need {
+            Need::Instead(rejected) if self.open(connection)?.access_token.same_as(rejected.expose()) => {
+                if is_renewable(connector, row) {
+                    self.check_cool_down(row)?;
+                    return Ok(Some(Why::Rejected));
+                }
+                let refused = Authorization::new(Reason::TokenRevoked, &connector.row.auth_type, &row.key.connector);
+                return Err(refused.into());
+            }
+            Need::Instead(_) | Need::Usable => None,
+            Need::Lasting(span) => Some(*span),
+        };
+        let must = is_renewable(connector, row) && must_renew(connector, row, now, lasting);
+        Ok(must.then_some(Why::Expired))
     }
 
-    fn is_stale(&self, grant: &GrantRow, now: Timestamp) -> bool {
-        grant
-            .expires_at
-            .is_some_and(|end| end.since(now) <= margin(grant, self.settings.refresh_margin))
+    fn is_stale(&self, row: &ConnectionRow, now: Timestamp) -> bool {
+        row.grant.as_ref().is_some_and(|grant| {
+            let margin = margin(grant, self.settings.refresh_margin);
+            grant.expires_at.is_some_and(|end| end.since(now) <= margin)
+        })
+    }
+
+    /// The token of this row was minted because the one before was rejected.
+    fn note_rejection(&self, row: &ConnectionRow) {
+        let rejection = Rejection {
+            generation: row.generation,
+            cool_until: None,
+        };
+        self.rejections.insert(row.key.clone(), rejection);
     }
 
     /// A token minted after a rejection and rejected again costs no refresh for a while: an API that answers 401 to
@@ -302,73 +294,6 @@ impl Engine {
             return self.renew(connector, key, generation, Why::Mint).await;
         }
         Err(Authorization::new(reason, &connector.row.auth_type, &key.connector).into())
-    }
-
-    /// A connection, from memory or from the store. Tombstones count as nothing.
-    pub(crate) async fn cached(&self, key: &ConnectionKey) -> Result<Option<Arc<CachedConnection>>> {
-        if let Some(unwritten) = self.unwritten_connection(key).await {
-            return Ok(Some(unwritten));
-        }
-        let known = self.connections.get(key);
-        if let Some(known) = known.as_ref().filter(|c| self.is_recent(c.read_at)) {
-            self.metrics.cache("hit");
-            return Ok(Some(Arc::clone(known)));
-        }
-        let usable = known.filter(|c| self.outlasts_outage(c));
-        if let Some(usable) = usable.as_ref().filter(|_| self.store_rests()) {
-            self.metrics.cache("outage");
-            return Ok(Some(Arc::clone(usable)));
-        }
-        self.metrics.cache("miss");
-        match (self.store.get_connection(key).await, usable) {
-            (Ok(row), _) => Ok(row
-                .filter(|r| r.state != ConnectionState::Disconnected)
-                .map(|row| self.remember(row))),
-            (Err(StoreError::Unavailable(_)), Some(usable)) => {
-                self.note_outage();
-                self.metrics.cache("outage");
-                Ok(Some(usable))
-            }
-            (Err(error), _) => {
-                self.note_outage();
-                Err(error.into())
-            }
-        }
-    }
-
-    /// Whether a connection in memory serves callers while the store does not answer: as long as its token is valid.
-    fn outlasts_outage(&self, connection: &CachedConnection) -> bool {
-        let row = &connection.row;
-        let end = row.grant.as_ref().map(|grant| grant.expires_at);
-        let is_valid = match end {
-            Some(Some(end)) => end > self.clock.now(),
-            Some(None) => self.outlives_outage(connection.read_at),
-            None => false,
-        };
-        is_valid && row.state == ConnectionState::Active
-    }
-
-    /// A row as a connection that was read just now, without remembering it.
-    pub(crate) fn in_memory(&self, row: ConnectionRow) -> Arc<CachedConnection> {
-        Arc::new(CachedConnection {
-            row,
-            read_at: self.clock.monotonic(),
-        })
-    }
-
-    /// Remembers a row, unless a newer one is known.
-    pub(crate) fn remember(&self, row: ConnectionRow) -> Arc<CachedConnection> {
-        let connection = self.in_memory(row);
-        let newer = self
-            .connections
-            .get(&connection.row.key)
-            .filter(|c| c.row.generation > connection.row.generation);
-        if let Some(newer) = newer {
-            return newer;
-        }
-        self.connections
-            .insert(connection.row.key.clone(), Arc::clone(&connection));
-        connection
     }
 
     /// Opens the access token of a connection, for use.
@@ -516,10 +441,23 @@ pub(crate) fn margin(grant: &GrantRow, setting: Duration) -> Duration {
     lifetime.map_or(setting, |l| setting.min(l / 5))
 }
 
-/// Whether the access token may have ended before its time: a refresh was begun, and with this provider that is its end.
-fn is_risked(connector: &Connector, row: &ConnectionRow) -> bool {
+/// Whether there is a way to a new token.
+fn is_renewable(connector: &Connector, row: &ConnectionRow) -> bool {
+    let has_refresh_token = row.grant.as_ref().is_some_and(|grant| grant.sealed_refresh.is_some());
+    has_refresh_token || is_client_credentials(connector)
+}
+
+/// Whether the token does not serve as it is: it ended, or ends too soon, or may have ended before its time because a
+/// refresh was begun, which with this provider is its end.
+fn must_renew(connector: &Connector, row: &ConnectionRow, now: Timestamp, lasting: Option<Duration>) -> bool {
     let setup = connector.oauth.as_ref();
-    row.intent.is_some() && setup.is_some_and(|setup| setup.profile.old_access_token_dies)
+    let is_risked = row.intent.is_some() && setup.is_some_and(|setup| setup.profile.old_access_token_dies);
+    let end = row.grant.as_ref().and_then(|grant| grant.expires_at);
+    let is_too_short = end.is_some_and(|end| {
+        let left = end.since(now);
+        lasting.map_or(left.is_zero(), |span| left <= span)
+    });
+    is_risked || is_too_short
 }
 
 pub(crate) fn is_client_credentials(connector: &Connector) -> bool {

@@ -20,6 +20,7 @@ use valetkey_store::{Store, StoreError, Vault as _};
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
+use crate::journal::FileJournal;
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
 
@@ -97,10 +98,14 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         connect_timeout: std::time::Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
+    let rescue = config.data_dir.join("rescue");
+    let journal = FileJournal::open(&rescue)
+        .map_err(|e| Refusal::Configuration(format!("data_dir: cannot use {}: {e}", rescue.display())))?;
     let engine = Engine::new(Parts {
         settings: engine_settings(config),
         store: Arc::clone(&store) as Arc<dyn Store>,
         wire: Arc::new(wire),
+        journal: Arc::new(journal),
         clock,
         rng,
         ring,
@@ -120,7 +125,10 @@ fn engine_settings(config: &Config) -> Settings {
         callback_limit: config.callback_limit,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
-        refresh_lease: config.token_timeout + std::time::Duration::from_secs(10),
+        // Three quarters of a lease are for one request.
+        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + std::time::Duration::from_secs(10)),
+        refresh_patience: config.token_timeout + std::time::Duration::from_secs(5),
+        token_concurrency: config.token_concurrency,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
         ..Settings::default()
@@ -158,6 +166,11 @@ async fn master_key(config: &Config, store: &SqliteStore, rng: &SystemRng) -> Re
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
     let Core { engine, store, tasks } = build_core(config).await?;
+    // Before anybody is served: what is in the journal is newer than what is in the store.
+    engine
+        .replay_journal()
+        .await
+        .map_err(|e| anyhow::anyhow!("the rescue journal: {}", e.cause.unwrap_or(e.message)))?;
     let first_key = engine
         .bootstrap_key(config.bootstrap_api_key.clone())
         .await
@@ -213,6 +226,7 @@ impl App {
             self.stopping.clone(),
         )
         .await;
+        self.engine.prepare_stop();
         self.connections.close();
         self.tasks.close();
         self.connections.wait().await;

@@ -1,13 +1,15 @@
 //! The binary's rooms, as a library so that tests and benches can build the application in their own process.
 //!
 //! `app` is the composition root: the only place that sees all rooms and builds things. `http` serves the API and the
-//! pages, `wire` sends requests out, `config` reads settings, `work` runs what nobody waits for, `demo` is a playground.
+//! pages, `wire` sends requests out, `journal` keeps what the store does not take, `config` reads settings, `work` runs
+//! what nobody waits for, `demo` is a playground.
 
 mod app;
 mod cli;
 mod config;
 mod demo;
 mod http;
+mod journal;
 mod system;
 mod telemetry;
 mod wire;

@@ -8,10 +8,11 @@ use valetkey_core::{ConnectionKey, ErrorCode};
 
 use super::failure::{Failure, busy, unwritten};
 use super::flight::Flight;
+use super::gate::Rank;
 use super::{Landing, Why};
 use crate::Engine;
 use crate::connector::Connector;
-use crate::error::{Error, Result};
+use crate::error::{self, Error};
 use crate::grant::CachedConnection;
 
 /// How many callers may wait for one flight. More would not get their answer sooner; they are told to come back.
@@ -21,7 +22,10 @@ const MAX_WAITING: usize = 1_000;
 #[derive(Debug, Default)]
 pub(crate) struct Flights(Mutex<BTreeMap<ConnectionKey, Boarding>>);
 
-#[derive(Clone, Debug)]
+/// The landing to wait for, and the seat of one who does.
+type Ticket = (watch::Receiver<Option<Landing>>, Option<Seat>);
+
+#[derive(Debug)]
 struct Boarding {
     landing: watch::Receiver<Option<Landing>>,
     seats: Arc<Seats>,
@@ -62,7 +66,7 @@ impl Seats {
 struct Seat(Arc<Seats>);
 
 impl Seat {
-    fn take(seats: &Arc<Seats>) -> Result<Self> {
+    fn take(seats: &Arc<Seats>) -> Result<Self, Failure> {
         let mut is_free = false;
         seats.0.send_if_modified(|taken| {
             is_free = *taken < MAX_WAITING;
@@ -72,7 +76,7 @@ impl Seat {
         if is_free {
             Ok(Self(Arc::clone(seats)))
         } else {
-            Err(busy("too many callers wait for this connection").into())
+            Err(busy("too many callers wait for this connection"))
         }
     }
 }
@@ -91,9 +95,8 @@ impl Engine {
         key: &ConnectionKey,
         generation: i64,
         why: Why,
-    ) -> Result<Arc<CachedConnection>> {
-        let Boarding { mut landing, seats } = self.board(connector, key, generation, why)?;
-        let _seat = Seat::take(&seats)?;
+    ) -> error::Result<Arc<CachedConnection>> {
+        let (mut landing, _seat) = self.board(connector, key, generation, why, Rank::Caller)?;
         let landed = tokio::time::timeout(self.settings.refresh_patience, landing.wait_for(Option::is_some)).await;
         let Ok(landed) = landed else {
             self.metrics.refresh("wait_over");
@@ -113,7 +116,7 @@ impl Engine {
         key: &ConnectionKey,
         generation: i64,
     ) {
-        if let Err(failure) = self.board(connector, key, generation, Why::Expired) {
+        if let Err(failure) = self.board(connector, key, generation, Why::Expired, Rank::Background) {
             tracing::debug!(code = %failure.code, cause = failure.cause, "a refresh ahead of time was put off");
         }
     }
@@ -125,10 +128,15 @@ impl Engine {
         key: &ConnectionKey,
         generation: i64,
         why: Why,
-    ) -> std::result::Result<Boarding, Failure> {
+        rank: Rank,
+    ) -> Result<Ticket, Failure> {
+        let seat = |boarding: &Boarding| match rank {
+            Rank::Caller => Seat::take(&boarding.seats).map(Some),
+            Rank::Background => Ok(None),
+        };
         let mut flights = self.flights.lock();
         if let Some(flight) = flights.get(key) {
-            return Ok(flight.clone());
+            return Ok((flight.landing.clone(), seat(flight)?));
         }
         if self.unwritten.has(key) {
             return Err(unwritten());
@@ -140,13 +148,15 @@ impl Engine {
             landing,
             seats: Arc::default(),
         };
-        flights.insert(key.clone(), boarding.clone());
+        let ticket = (boarding.landing.clone(), seat(&boarding)?);
+        let seats = Arc::clone(&boarding.seats);
+        flights.insert(key.clone(), boarding);
         let mut flight = Flight {
             connector: Arc::clone(connector),
             key: key.clone(),
             generation,
             why,
-            seats: Arc::clone(&boarding.seats),
+            seats,
             admission,
         };
         let engine = Arc::clone(self);
@@ -161,7 +171,7 @@ impl Engine {
             drop(ended);
             land.send_replace(Some(landing));
         });
-        Ok(boarding)
+        Ok(ticket)
     }
 }
 

@@ -30,6 +30,8 @@ const MAX_RATE: u32 = 20;
 pub(super) struct Circuit {
     seconds: VecDeque<Second>,
     phase: Phase,
+    /// How often it opened: whoever was let through before must ask again.
+    openings: u64,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,7 @@ impl Circuit {
                 self.phase = Phase::Probing;
                 Admit::Probe
             }
-            Phase::Open(until) => Admit::Wait(until - now),
+            Phase::Open(until) => Admit::Wait(until.saturating_sub(now)),
             Phase::Probing => Admit::Wait(spread(PROBE_EVERY, jitter)),
             Phase::Ramp { since, .. } if now.saturating_sub(since) >= RAMP => {
                 self.phase = Phase::Closed;
@@ -132,7 +134,9 @@ impl Circuit {
         if let Phase::Open(earlier) = before {
             self.phase = Phase::Open(until.max(earlier));
         }
-        matches!(before, Phase::Closed | Phase::Ramp { .. }).then_some(Change::Opened)
+        let is_new = matches!(before, Phase::Closed | Phase::Ramp { .. });
+        self.openings += u64::from(is_new);
+        is_new.then_some(Change::Opened)
     }
 
     /// A probe ended without asking the provider: the next request is one.
@@ -140,6 +144,11 @@ impl Circuit {
         if self.phase == Phase::Probing {
             self.phase = Phase::Open(Duration::ZERO);
         }
+    }
+
+    /// How often it opened.
+    pub(super) fn openings(&self) -> u64 {
+        self.openings
     }
 
     /// Whether requests wait, seen from one that is under way already.
@@ -192,7 +201,9 @@ mod tests {
         for n in 0..9 {
             assert_eq!(circuit.bad(at(n * 900), false, None, 0.0), None);
         }
+        assert_eq!(circuit.openings(), 0);
         assert_eq!(circuit.bad(at(8_500), false, None, 0.0), Some(Change::Opened));
+        assert_eq!(circuit.openings(), 1);
         circuit
     }
 

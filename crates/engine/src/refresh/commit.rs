@@ -230,16 +230,16 @@ impl Engine {
             }
             Committed::Lost(winner) => {
                 self.metrics.refresh("lost_race");
-                match winner.filter(|winner| winner.state != ConnectionState::Disconnected) {
-                    // A sibling of ours, or a new family: theirs is in force. Ours is not revoked, because many providers
-                    // end everything that came from the same consent with it.
-                    Some(winner) => Ok(self.remember(*winner)),
-                    None => {
-                        // Somebody ended the connection meanwhile; what this refresh brought must not live on.
-                        self.connections.remove(pair.key());
-                        self.revoke_pair(pair).await;
-                        Err(gone())
-                    }
+                let in_force = winner.filter(|winner| winner.state != ConnectionState::Disconnected);
+                if let Some(winner) = in_force {
+                    // A sibling of ours, or a new family. Ours is not revoked, because many providers end everything that
+                    // came from the same consent with it.
+                    Ok(self.remember(*winner))
+                } else {
+                    // Somebody ended the connection meanwhile; what this refresh brought must not live on.
+                    self.connections.remove(pair.key());
+                    self.revoke_pair(pair).await;
+                    Err(gone())
                 }
             }
         };

@@ -10,8 +10,9 @@ use super::board::Seats;
 use super::failure::{Failure, busy, waits_for_expiry};
 use super::gate::{Pass, Rank};
 use super::host::Admission;
-use super::lease::Claimed;
+use super::lease::{Claimed, Held};
 use super::recovery::Rules;
+use super::spend::Spent;
 use super::{Landing, Why};
 use crate::Engine;
 use crate::connector::Connector;
@@ -52,18 +53,22 @@ impl Engine {
 
     /// Renews a grant with its refresh token.
     async fn refresh(self: &Arc<Self>, flight: &mut Flight) -> Landing {
+        let mut unused: Option<Box<Held>> = None;
         for _ in 0..MAX_CLAIMS {
-            self.check_wait(flight).await?;
+            if unused.is_none() {
+                self.check_wait(flight).await?;
+            }
             let pass = self.pass(flight).await;
-            match self.claim(&flight.key, flight.generation).await? {
+            self.admit_again(&mut flight.admission)?;
+            match self.claim(&flight.key, flight.generation, unused.take()).await? {
                 Claimed::Settled(landing) => return landing,
-                Claimed::Held(held) => {
-                    if let Some(landing) = self.spend(flight, &held, pass).await {
-                        return landing;
-                    }
-                }
+                Claimed::Held(held) => match self.spend(flight, held, pass).await {
+                    Spent::Landed(landing) => return landing,
+                    Spent::Not(held) => unused = Some(held),
+                },
                 Claimed::Busy(until) => {
                     drop(pass);
+                    flight.admission.stand_back();
                     if let Some(landing) = self.await_other(flight, until).await {
                         return landing;
                     }

@@ -66,14 +66,12 @@ impl Gate {
         loop {
             let next = {
                 let mut line = self.lock();
-                let next = line.callers.pop_front();
-                match next.or_else(|| line.background.pop_front()) {
-                    Some(next) => next,
-                    None => {
-                        line.free += 1;
-                        return;
-                    }
-                }
+                let caller = line.callers.pop_front();
+                let Some(next) = caller.or_else(|| line.background.pop_front()) else {
+                    line.free += 1;
+                    return;
+                };
+                next
             };
             match next.send(Pass(Some(Arc::clone(self)))) {
                 Ok(()) => return,

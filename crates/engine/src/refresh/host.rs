@@ -70,9 +70,18 @@ pub(super) struct Admission {
     host: String,
     /// Whether others wait for what comes of it.
     probe: bool,
+    /// How often the circuit had opened when it was admitted.
+    openings: u64,
 }
 
 impl Admission {
+    /// Others need not wait for what comes of this flight.
+    pub(super) fn stand_back(&mut self) {
+        if std::mem::take(&mut self.probe) {
+            self.standing.circuit().abandon();
+        }
+    }
+
     /// Whether the host is left alone meanwhile.
     pub(super) fn is_closed_to_others(&self) -> bool {
         self.standing.circuit().is_open()
@@ -81,9 +90,7 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.probe {
-            self.standing.circuit().abandon();
-        }
+        self.stand_back();
     }
 }
 
@@ -127,21 +134,43 @@ impl Engine {
             client: setup.client_id.clone(),
         };
         let standing = remembered(&self.hosts.clients, &key, Arc::default);
+        let openings = standing.circuit().openings();
+        let mut admission = Admission {
+            openings,
+            standing,
+            host,
+            probe: false,
+        };
+        self.ask_circuit(&mut admission)?;
+        Ok(admission)
+    }
+
+    /// Asks again, for a flight that waited for its turn while its host was found to be in trouble.
+    pub(super) fn admit_again(&self, admission: &mut Admission) -> Result<(), Failure> {
+        let openings = admission.standing.circuit().openings();
+        if admission.probe || openings == admission.openings {
+            return Ok(());
+        }
+        admission.openings = openings;
+        self.ask_circuit(admission)
+    }
+
+    fn ask_circuit(&self, admission: &mut Admission) -> Result<(), Failure> {
         let (now, jitter) = (self.clock.monotonic(), self.jitter());
-        let admitted = standing.circuit().admit(now, jitter);
-        let probe = match admitted {
-            Admit::Pass => false,
+        let admitted = admission.standing.circuit().admit(now, jitter);
+        match admitted {
+            Admit::Pass => Ok(()),
             Admit::Probe => {
                 self.metrics.circuit("probe");
-                true
+                admission.probe = true;
+                Ok(())
             }
             Admit::Wait(wait) => {
                 self.metrics.refresh("circuit_open");
-                let failure = standing.last().clone().unwrap_or_else(unserved);
-                return Err(failure.retry_after(wait).then(After::Nothing));
+                let failure = admission.standing.last().clone().unwrap_or_else(unserved);
+                Err(failure.retry_after(wait).then(After::Nothing))
             }
-        };
-        Ok(Admission { standing, host, probe })
+        }
     }
 
     /// The provider answered: it is there.

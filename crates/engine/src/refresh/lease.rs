@@ -1,7 +1,7 @@
 //! The lease: taken before a refresh token is spent, kept while the provider is asked, and waited for where another
 //! process has it. It keeps two processes from spending one token; what makes a late write harmless is the generation.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use valetkey_core::{ConnectionKey, Timestamp};
@@ -29,8 +29,9 @@ pub(super) struct Held {
     pub(super) row: ConnectionRow,
     /// What the intent that was there before says.
     pub(super) past: Past,
-    /// Until when it lasts, in milliseconds of the monotonic clock.
-    until: AtomicU64,
+    /// Until when it lasts, in milliseconds of the monotonic clock and of the other one. A machine that sleeps may stop
+    /// the first, and whoever sets the second may move it: whichever comes first counts.
+    until: (AtomicU64, AtomicI64),
 }
 
 impl Held {
@@ -50,8 +51,14 @@ pub(super) enum Claimed {
 }
 
 impl Engine {
-    /// Takes the lease and writes the intent, in one durable write: without it no token is spent.
-    pub(super) async fn claim(&self, key: &ConnectionKey, generation: i64) -> Result<Claimed, Failure> {
+    /// Takes the lease and writes the intent, in one durable write: without it no token is spent. `unused` is a lease of
+    /// this flight that ran out before anything was sent under it: its intent says nothing that was not known before.
+    pub(super) async fn claim(
+        &self,
+        key: &ConnectionKey,
+        generation: i64,
+        unused: Option<Box<Held>>,
+    ) -> Result<Claimed, Failure> {
         let (now, started) = (self.clock.now(), self.clock.monotonic());
         let lease = self.settings.refresh_lease;
         let claim = self
@@ -67,10 +74,17 @@ impl Engine {
         };
         // From now on the old access token may die: callers that look must see that.
         self.remember(row.clone());
+        let past = match unused {
+            Some(unused) if unused.row.intent == previous => unused.past,
+            _ => Past::of(previous.as_ref()),
+        };
         Ok(Claimed::Held(Box::new(Held {
             row,
-            past: Past::of(previous.as_ref()),
-            until: AtomicU64::new(millis(started + lease)),
+            past,
+            until: (
+                AtomicU64::new(millis(started + lease)),
+                AtomicI64::new(now.plus(lease).0),
+            ),
         })))
     }
 
@@ -108,7 +122,10 @@ impl Engine {
                 .extend_lease(&held.row.key, held.row.generation, &self.holder, now, lease)
                 .await;
             match extended {
-                Ok(true) => held.until.store(millis(started + lease), Ordering::Relaxed),
+                Ok(true) => {
+                    held.until.0.store(millis(started + lease), Ordering::Relaxed);
+                    held.until.1.store(now.plus(lease).0, Ordering::Relaxed);
+                }
                 Ok(false) => {
                     self.metrics.refresh("lease_lost");
                     tracing::warn!(connector.id = %held.row.key.connector, "the lease of a refresh under way was lost");
@@ -123,7 +140,8 @@ impl Engine {
 
     /// Whether the lease may have run out, because this process stood still or the store did not answer.
     pub(super) fn has_run_out(&self, held: &Held) -> bool {
-        millis(self.clock.monotonic()) >= held.until.load(Ordering::Relaxed)
+        millis(self.clock.monotonic()) >= held.until.0.load(Ordering::Relaxed)
+            || self.clock.now().0 >= held.until.1.load(Ordering::Relaxed)
     }
 
     /// Leaves the intent in place, because the outcome is not known, but ends the lease after `pause`: whoever comes then

@@ -22,6 +22,7 @@ impl Engine {
     pub(super) async fn mint(self: &Arc<Self>, flight: &mut Flight) -> Landing {
         let connector = Arc::clone(&flight.connector);
         let _pass = self.pass(flight).await;
+        self.admit_again(&mut flight.admission)?;
         let stored = self.store.get_connection(&flight.key).await.map_err(Error::from)?;
         if let Some(row) = stored.filter(|r| r.generation > flight.generation && r.binding == connector.row.binding) {
             return Ok(self.remember(row));

@@ -131,7 +131,7 @@ impl Engine {
         if row.state != ConnectionState::Active || self.unwritten.has(&row.key) {
             return Ok(());
         }
-        let claimed = self.claim(&row.key, row.generation).await?;
+        let claimed = self.claim(&row.key, row.generation, None).await?;
         if let Claimed::Held(held) = claimed {
             let reason = Reason::RefreshTokenExpired;
             let audit = Audit::new("connection.state", self.clock.now())

@@ -23,6 +23,13 @@ use crate::wire::Outcome;
 /// The longest pause after an outcome that stays unknown.
 const MAX_PAUSE_OF_UNKNOWN: Duration = Duration::from_secs(5 * 60);
 
+/// What became of a lease.
+pub(super) enum Spent {
+    Landed(Landing),
+    /// It ran out before anything was sent.
+    Not(Box<Held>),
+}
+
 /// A request that can be made more than once.
 struct Asking {
     client: Client,
@@ -45,29 +52,36 @@ enum Answer {
 }
 
 impl Engine {
-    /// Spends the refresh token and records what came of it. `None` if the lease must be asked for again.
-    pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, held: &Held, pass: Pass) -> Option<Landing> {
-        let asking = match self.asking(flight, held) {
+    /// Spends the refresh token and records what came of it.
+    pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, held: Box<Held>, pass: Pass) -> Spent {
+        let asking = match self.asking(flight, &held) {
             Ok(asking) => asking,
             Err(error) => {
                 if !held.past.is_unclear() {
-                    self.give_back(held, None).await;
+                    self.give_back(&held, None).await;
                 }
-                return Some(Err(error.into()));
+                return Spent::Landed(Err(error.into()));
             }
         };
         if held.past.is_unclear() {
             self.metrics.unknown("taken_over");
+            if asking.rules.must_wait() {
+                let failure = lease_over();
+                return Spent::Landed(Err(self.stay_unknown(flight, &held, asking.rules, failure).await));
+            }
         }
         let mut past = held.past;
         let answer = tokio::select! {
             biased;
-            answer = self.ask(flight, held, &asking, &mut past) => answer,
-            never = self.keep_lease(held) => match never {},
+            answer = self.ask(flight, &held, &asking, &mut past) => answer,
+            never = self.keep_lease(&held) => match never {},
         };
         // What follows is between this process and the store; the provider may serve the next one.
         drop(pass);
-        self.conclude(flight, held, &asking, past, answer).await
+        if let Answer::Overtaken = answer {
+            return Spent::Not(held);
+        }
+        Spent::Landed(self.conclude(flight, &held, &asking, past, answer).await)
     }
 
     fn asking(&self, flight: &Flight, held: &Held) -> Result<Asking> {
@@ -179,7 +193,7 @@ impl Engine {
         asking: &Asking,
         past: Past,
         answer: Answer,
-    ) -> Option<Landing> {
+    ) -> Landing {
         let failure = match answer {
             Answer::Tokens(tokens, sent_at) => {
                 if past.is_unclear() {
@@ -190,10 +204,10 @@ impl Engine {
                     sent_at,
                     asked: Vec::new(),
                 };
-                return Some(self.commit(flight, held, minted, past).await);
+                return self.commit(flight, held, minted, past).await;
             }
-            Answer::Refused(error) => return Some(self.refused(flight, held, &error, past).await),
-            Answer::Overtaken => return None,
+            Answer::Refused(error) => return self.refused(flight, held, &error, past).await,
+            Answer::Overtaken => lease_over(),
             Answer::NotSent(failure) => {
                 self.metrics.refresh("not_sent");
                 failure
@@ -201,7 +215,7 @@ impl Engine {
             Answer::Unknown(failure) => {
                 self.metrics.refresh("uncertain");
                 if asking.rules.is_exhausted(held.attempt()) {
-                    return Some(self.condemn(flight, held, Reason::RefreshOutcomeUnknown, None).await);
+                    return self.condemn(flight, held, Reason::RefreshOutcomeUnknown, None).await;
                 }
                 self.audit_unknown(flight, held);
                 failure
@@ -209,9 +223,9 @@ impl Engine {
         };
         if !past.is_unclear() {
             self.give_back(held, None).await;
-            return Some(Err(failure));
+            return Err(failure);
         }
-        Some(Err(self.stay_unknown(flight, held, asking.rules, failure).await))
+        Err(self.stay_unknown(flight, held, asking.rules, failure).await)
     }
 
     /// The outcome of the refresh stays unknown: its intent stays, and what follows waits. An answer decides, the lack of

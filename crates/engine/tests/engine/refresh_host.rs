@@ -68,6 +68,27 @@ async fn g46_a_provider_that_is_down_is_left_alone_and_nobody_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g46_who_waits_for_a_turn_at_a_host_that_is_found_to_be_down_does_not_ask_it() {
+    let plan = Plan {
+        settings: |settings| settings.token_concurrency = 10,
+        ..strict()
+    };
+    let (town, node) = with_users(200, plan).await;
+    town.provider.always(Some(Incident::Slow(1_000 * S)));
+    let calls: Vec<_> = (0..200).map(|n| node.call(&user(n))).collect();
+    until(|| town.provider.sent().len() == 10).await;
+    town.pass(34 * S).await;
+    let told = calls.iter().filter(|call| call.is_finished()).count();
+    assert!(told >= 180, "they are told as soon as it is known: {told}");
+    let sent = town.provider.sent().len();
+    assert!(sent <= 20, "ten, and their repetitions: {sent}");
+    for call in calls {
+        let refused = call.await.expect("no panic").expect_err("down");
+        assert!(refused.retry_after.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn g47_a_provider_that_is_back_is_asked_at_a_growing_rate() {
     let (town, node) = with_users(400, strict()).await;
     town.provider.always(Some(Incident::NotSent));

@@ -168,6 +168,23 @@ async fn g37_a_process_that_stood_still_before_it_sent_does_not_send_late() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn g37_a_process_that_stood_still_alone_knows_that_it_sent_nothing() {
+    let (town, node) = Town::with_alice(Plan::of(Rotation::SingleUseRevokesFamily)).await;
+    town.pass(STALE).await;
+    node.faults.stall("claim_refresh", 60 * S);
+    assert_eq!(node.token_text("alice").await, "access-1");
+    node.settle().await;
+    assert_eq!(
+        node.token_text("alice").await,
+        "access-2",
+        "renewed, although its outcome would be a risk"
+    );
+    assert_eq!(node.faults.calls("claim_refresh"), 2);
+    assert_eq!(town.provider.sent(), ["refresh-1"]);
+    town.check_in_force(&node, "alice").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn g38_who_lost_the_lease_cannot_release_anothers() {
     let (town, slow, gate) = under_way(Rotation::Overlap).await;
     town.provider.will([Incident::Held(Arc::clone(&gate))]);
@@ -327,7 +344,7 @@ async fn g44_connecting_again_during_a_refresh_wins() {
     assert_eq!(*served.access_token.expose(), newest);
     town.check_in_force(&node, "alice").await;
     assert!(
-        !town.provider.revoked().iter().any(|token| *token == newest),
+        !town.provider.revoked().contains(&newest),
         "the late pair's end must not be the new family's"
     );
 }

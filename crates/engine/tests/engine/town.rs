@@ -29,18 +29,11 @@ use crate::life::Life;
 use crate::provider::FakeProvider;
 use crate::support::{caller, connect_as, connector_secrets, make_connector, put_test_key, token_of};
 
-/// The clock of the test: passes with the time of the runtime, and can be moved besides.
+/// The clock of the test: passes with the time of the runtime.
 #[derive(Debug)]
 pub(crate) struct LinkedClock {
     fake: FakeClock,
     start: tokio::time::Instant,
-}
-
-impl LinkedClock {
-    /// Lets time pass that no timer notices, as for a process that stood still.
-    pub(crate) fn advance(&self, span: Duration) {
-        self.fake.advance(span);
-    }
 }
 
 impl Clock for LinkedClock {

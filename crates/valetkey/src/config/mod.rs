@@ -45,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) flow_ttl: Duration,
     pub(crate) refresh_margin: Duration,
     pub(crate) token_timeout: Duration,
+    pub(crate) token_concurrency: usize,
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
@@ -204,6 +205,7 @@ impl Values {
             flow_ttl: self.must("oauth.flow_ttl", value::span)?,
             refresh_margin: self.must("oauth.refresh_margin", value::span)?,
             token_timeout: self.must("oauth.token_timeout", value::span)?,
+            token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
             authorize_limit: limit(
                 "oauth.rate_limits.authorize.limit",

@@ -169,6 +169,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "How long a token endpoint may take to answer.",
     ),
     setting(
+        "oauth.token_concurrency",
+        Kind::Number,
+        "64",
+        "Token requests to one host that may be under way at the same time.",
+    ),
+    setting(
         "oauth.max_pending_flows",
         Kind::Number,
         "20",

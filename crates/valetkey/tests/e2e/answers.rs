@@ -14,33 +14,36 @@ const LARGE: &str = "provider_response_too_large";
 const DOWN: &str = "provider_unavailable";
 const TOKEN: &str = "token_unusable";
 
-/// Puts every bad answer before an exchange and before a refresh, each on a connection of its own.
+/// Puts every bad answer before an exchange and before a refresh, each on a connector of its own: a provider that answers
+/// badly to one of them is left alone after a while.
 async fn every(stage: &Stage, cases: Vec<(&str, Script, &str)>) {
     for (n, (name, script, code)) in cases.into_iter().enumerate() {
+        let api = format!("api-{n}");
+        stage.admin.create(&api, &stage.connector()).await;
         let again = || std::iter::repeat_n(script.clone(), 3);
         let user = stage.admin.for_user(&format!("exchange-{n}"));
         let before = stage.fake.exchanges();
         stage.fake.script(again());
-        let page = stage.finish(&user.start("api", json!({})).await).await;
+        let page = stage.finish(&user.start(&api, json!({})).await).await;
         assert_eq!(page.code().as_deref(), Some(code), "{name}: {}", page.text());
         assert!(page.status == 502 || page.status == 400, "{name}: {}", page.status);
         assert_eq!(stage.fake.exchanges(), before + 1, "{name}: a code is sent once");
-        assert_eq!(user.status("api").await, "not_connected", "{name}");
+        assert_eq!(user.status(&api).await, "not_connected", "{name}");
 
         let user = stage.admin.for_user(&format!("refresh-{n}"));
         stage.fake.script([]);
-        stage.connect(&user, "api").await;
-        let old = user.token_text("api").await;
+        stage.connect(&user, &api).await;
+        let old = user.token_text(&api).await;
         let before = stage.fake.refreshes();
         stage.fake.script(again());
-        let refused = user.renew("api").await;
+        let refused = user.renew(&api).await;
         assert_eq!(refused.status, 502, "{name}: {}", refused.text());
         assert!(
             (1..=2).contains(&(stage.fake.refreshes() - before)),
             "{name}: at most one retry"
         );
-        assert_eq!(user.token_text("api").await, old, "{name}: what was there is kept");
-        assert_eq!(user.status("api").await, "connected", "{name}");
+        assert_eq!(user.token_text(&api).await, old, "{name}: what was there is kept");
+        assert_eq!(user.status(&api).await, "connected", "{name}");
     }
     stage.fake.script([]);
 }

@@ -158,6 +158,57 @@ async fn a_stop_during_a_refresh_waits_for_what_the_provider_answers() {
 }
 
 #[tokio::test]
+async fn g20_a_pair_that_the_store_did_not_take_survives_a_kill() {
+    let mut stage = Stage::per_user().await;
+    stage.connect(&stage.user, "api").await;
+    let data_dir = stage.valetkey.setup.data_dir();
+    let (database, aside, rescue) = (
+        data_dir.join("valetkey.db"),
+        data_dir.join("aside.db"),
+        data_dir.join("rescue"),
+    );
+    let pairs = || {
+        let names = fs::read_dir(&rescue)
+            .expect("a directory")
+            .map(|e| e.expect("an entry").path());
+        names
+            .filter(|path| path.extension().is_some_and(|e| e == "pair"))
+            .collect::<Vec<_>>()
+    };
+    let gate = stage.fake.hold_tokens();
+    let user = stage.user.clone();
+    let mut asking = tokio::task::JoinSet::from_iter([async move { user.renew("api").await }]);
+    until("the refresh", async || (stage.fake.refreshes() == 1).then_some(())).await;
+    // The intent is written; from now on the store takes nothing, because its file is not where it was.
+    fs::rename(&database, &aside).expect("moved");
+    gate.open();
+    let served = asking.join_next().await.expect("a call").expect("no panic").expect(200);
+    let token = served["access_token"].as_str().expect("a token").to_owned();
+    assert_eq!(pairs().len(), 1, "kept before it was handed out");
+    let mode = fs::metadata(&pairs()[0]).expect("a file").permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    let text = String::from_utf8_lossy(&fs::read(&pairs()[0]).expect("read")).into_owned();
+    assert!(
+        stage.fake.secrets().iter().all(|secret| !text.contains(secret)),
+        "sealed"
+    );
+    stage
+        .user
+        .on("api", "_oauth_access_token", json!({"rejectedToken": token}))
+        .await
+        .refused(503, "store_unavailable");
+
+    stage.valetkey.kill().await;
+    fs::rename(&aside, &database).expect("moved back");
+    stage.valetkey.start_again().await;
+    assert_eq!(stage.user.token_text("api").await, token);
+    until("the journal to be empty", async || pairs().is_empty().then_some(())).await;
+    assert_eq!(stage.fake.refreshes(), 1);
+    stage.user.renew("api").await.expect(200);
+    assert_eq!(stage.fake.refreshes(), 2, "with the refresh token that was rescued");
+}
+
+#[tokio::test]
 async fn a_stop_is_quick_when_nothing_is_under_way() {
     let mut stage = Stage::per_user().await;
     let started = Instant::now();
