@@ -3,6 +3,7 @@
 mod arrows;
 mod ci;
 mod generate;
+mod postgres;
 mod rooms;
 mod shell;
 mod test;
@@ -17,6 +18,7 @@ const USAGE: &str = "\
 cargo xtask <task>
 
   test            installs what the tests need (Debian), builds, runs all tests
+  postgres <cmd>  starts a PostgreSQL server, runs a command beside it that is told where it is, and stops it
   ci              everything that must pass: format, lints, licences, documentation, arrows, schemas, tests
   arrows          which crate and which room of the binary may use which
   gen [--check]   writes schema/*.json from the code, or checks that they are up to date
@@ -38,6 +40,7 @@ fn run(args: &[&str]) -> Result<()> {
     let workspace = Workspace::find()?;
     match args {
         ["test"] => test::run(&workspace),
+        ["postgres", command @ ..] => postgres::run(&workspace, command),
         ["ci"] => ci::run(&workspace),
         ["arrows"] => arrows::run(&workspace),
         ["gen"] => generate::run(&workspace, generate::Mode::Write),

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use cargo_metadata::camino::Utf8Path;
 use cargo_metadata::{Package, Target};
 
+use crate::postgres::{self, Postgres};
 use crate::shell::{Workspace, say, works};
 
 /// The authorization server of the end-to-end tests: a Node package.
@@ -13,11 +14,18 @@ const OIDC: &str = "crates/valetkey/tests/oidc";
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     install(workspace, &[("cc", &["gcc", "libc6-dev"])])?;
+    if !postgres::is_installed() {
+        install_packages(workspace, "PostgreSQL and pgbouncer", &["postgresql", "pgbouncer"])?;
+    }
     prepare_oidc(workspace)?;
     // The end-to-end tests start the binary.
     workspace.run("cargo", &["build", "--package", "valetkey"])?;
+    let postgres = Postgres::start()?;
+    let environment = postgres.environment();
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let run = |args: &[&str]| workspace.run_in(workspace.root(), "cargo", args, &environment);
     if works("cargo", &["nextest", "--version"]) {
-        workspace.run("cargo", &["nextest", "run", "--workspace"])?;
+        run(&["nextest", "run", "--workspace"])?;
         // nextest leaves out the examples in the documentation.
         let packages = libraries(workspace).into_iter().flat_map(|name| ["--package", name]);
         workspace.run(
@@ -26,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         )
     } else {
         say("cargo-nextest is not installed: using cargo test");
-        workspace.run("cargo", &["test", "--workspace", "--no-fail-fast"])
+        run(&["test", "--workspace", "--no-fail-fast"])
     }
 }
 
@@ -80,6 +88,10 @@ fn install(workspace: &Workspace, needed: &[(&str, &[&str])]) -> Result<()> {
         .iter()
         .flat_map(|(_, packages)| packages.iter().copied())
         .collect();
+    install_packages(workspace, &programs, &packages)
+}
+
+fn install_packages(workspace: &Workspace, programs: &str, packages: &[&str]) -> Result<()> {
     say(&format!("{programs}: not found, the tests need it"));
     if !works("apt-get", &["--version"]) {
         bail!("there is no apt-get here: install {programs} in this system's own way, then run this again");
@@ -105,5 +117,5 @@ fn install(workspace: &Workspace, needed: &[(&str, &[&str])]) -> Result<()> {
         workspace.run(program, args)
     };
     apt_get(&["update"])?;
-    apt_get(&[&["install", "--yes", "--no-install-recommends"], packages.as_slice()].concat())
+    apt_get(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }

@@ -99,6 +99,8 @@ codes! {
     RateLimited = "rate_limited",
     /// Too many flows of this user are waiting.
     TooManyFlows = "too_many_flows",
+    /// Too many calls of this connection, of this space or to this service run at the same time.
+    TooManyCalls = "too_many_calls",
     /// The flow is unknown, or the callback is malformed.
     FlowInvalid = "flow_invalid",
     /// The flow is older than its time to live.
@@ -121,6 +123,8 @@ codes! {
     IssuerMismatch = "issuer_mismatch",
     /// The connector was changed or deleted while the flow was under way.
     ProviderChanged = "provider_changed",
+    /// Another account is connected than the one that was signed in at the provider; it was kept.
+    AccountChanged = "account_changed",
     /// The right to connect was withdrawn while the flow was under way.
     ConnectNotAllowed = "connect_not_allowed",
     /// The person said no at the provider.

@@ -63,7 +63,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 /// The one source of time. Tests own it.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The wall clock: for what is stored and shown.
+    /// What time it is: for what is stored and shown. It does not jump with the wall clock of the machine.
     fn now(&self) -> Timestamp;
 
     /// Time since some fixed point in this process; never goes back, and does not jump with the wall clock.

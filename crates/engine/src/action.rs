@@ -103,7 +103,10 @@ struct Session<'a> {
     key: ConnectionKey,
     action: &'a str,
     held: Held,
-    hosts: Vec<HostRule>,
+    /// Where the credential may go, if the connection has a say in it; else the connector knows.
+    hosts: Option<Vec<HostRule>>,
+    /// Whether something was sent already, which a caller who repeats the whole action would send twice.
+    begun: bool,
 }
 
 impl Engine {
@@ -237,13 +240,14 @@ impl Engine {
             key,
             action,
             held,
-            hosts: Vec::new(),
+            hosts: None,
+            begun: false,
         };
         let metadata = session.metadata();
-        session.hosts = connector
-            .spec
-            .allowed_hosts(&connector.row.config, &metadata)
-            .map_err(|error| crate::connector::invalid(&[error]))?;
+        if !metadata.is_empty() {
+            let hosts = connector.spec.allowed_hosts(&connector.row.config, &metadata);
+            session.hosts = Some(hosts.map_err(|error| crate::connector::invalid(&[error]))?);
+        }
         Ok(session)
     }
 
@@ -283,7 +287,7 @@ impl Engine {
             max_body: call.max_body.unwrap_or(self.settings.max_response_content_length),
         };
         // A call without the credential may go further: the run has checked it against the hosts that its spec names for it.
-        let at_home = session.hosts.iter().any(|rule| rule.matches(&call.request.url));
+        let at_home = session.hosts().iter().any(|rule| rule.matches(&call.request.url));
         if call.attach_credential && !at_home {
             self.deny(session, ErrorCode::OriginNotAllowed);
             return Err(Error::new(
@@ -291,13 +295,14 @@ impl Engine {
                 "the request would go to a host that this connector may not talk to",
             ));
         }
-        let repeat = (call.attach_credential && call.repeatable).then(|| call.request.clone());
+        let renewable = matches!(session.held, Held::Token(_));
+        let repeat = (renewable && call.attach_credential && call.repeatable).then(|| call.request.clone());
         let first = session.authenticated(call.request, call.attach_credential)?;
         let response = self.send(session, first, limits).await?;
         let Held::Token(ready) = &session.held else {
             return Ok(response);
         };
-        if !call.attach_credential {
+        if !call.attach_credential || session.needs_other_sign_in(&response)? {
             return Ok(response);
         }
         if !spec.rejects_token(&response) {
@@ -311,7 +316,7 @@ impl Engine {
                 session.held = Held::Token(renewed);
                 let again = session.authenticated(request, true)?;
                 let response = self.send(session, again, limits).await?;
-                if !spec.rejects_token(&response) {
+                if !session.needs_other_sign_in(&response)? && !spec.rejects_token(&response) {
                     self.accepted(&session.key);
                 }
                 Ok(response)
@@ -322,7 +327,16 @@ impl Engine {
         }
     }
 
-    async fn send(&self, session: &Session<'_>, request: Request, limits: Limits) -> Result<Response> {
+    async fn send(&self, session: &mut Session<'_>, request: Request, limits: Limits) -> Result<Response> {
+        let place = self.place(&session.key, &request.url).await;
+        let _place = place.map_err(|error| {
+            if session.begun {
+                Error::new(ErrorCode::ProviderUnavailable, error.message)
+            } else {
+                error
+            }
+        })?;
+        session.begun = true;
         self.wire.send_api(request, limits).await.map_err(|error| {
             if matches!(
                 error,
@@ -390,6 +404,10 @@ impl Engine {
 }
 
 impl Session<'_> {
+    fn hosts(&self) -> &[HostRule] {
+        self.hosts.as_deref().unwrap_or(&self.connector.hosts)
+    }
+
     /// What token answers said about the connection: `instance_url` and the like.
     fn metadata(&self) -> Map<String, Value> {
         match &self.held {
@@ -401,6 +419,19 @@ impl Session<'_> {
                 .map(|g| g.metadata.clone())
                 .unwrap_or_default(),
             Held::Nothing | Held::Fields(_) => Map::new(),
+        }
+    }
+
+    /// Whether the service demands another sign-in (RFC 9470), which no refresh can bring: a person is told so. Where no
+    /// person ever signed in, the service's own answer says it.
+    fn needs_other_sign_in(&self, response: &Response) -> Result<bool> {
+        match valetkey_oauth::read_step_up(response) {
+            None => Ok(false),
+            Some(demand) if self.connector.has_flow() => {
+                let row = &self.connector.row;
+                Err(Authorization::step_up(&demand, &row.auth_type, &row.id))
+            }
+            Some(_) => Ok(true),
         }
     }
 

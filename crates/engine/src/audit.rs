@@ -1,10 +1,14 @@
 //! The audit log: records that belong to a change are written with the change by the store; the others go through here.
 //!
 //! Uses of a token are many and small. Those that differ in nothing but time are counted in one record a second, so that
-//! every use is in the log without a write of its own; a stop flushes what waits.
+//! every use is in the log without a write of its own; a stop flushes what waits. With them it is noted that the connections
+//! were used, once an hour each.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
+use std::time::Duration;
 
+use hashbrown::{Equivalent, HashMap};
 use valetkey_core::{ConnectionKey, ErrorCode, KeyId, ProfileUid, SpaceId, Timestamp};
 use valetkey_store::rows::AuditRow;
 
@@ -14,6 +18,9 @@ use crate::error::Result;
 
 /// How many different uses may wait before they are written at once.
 const MAX_WAITING: usize = 50_000;
+
+/// How exactly it is noted when a connection was last used.
+const NOTE_USE_EVERY: Duration = Duration::from_secs(3_600);
 
 /// How many records are written at once: few enough that other writes get their turn in between.
 const BATCH: usize = 1_000;
@@ -29,10 +36,80 @@ struct UseKey {
     action: Option<String>,
 }
 
+/// The same, borrowed: most uses repeat one that is counted already, and then nothing needs to be copied.
+#[derive(Debug)]
+struct UseRef<'a> {
+    kind: &'static str,
+    outcome: &'static str,
+    connection: &'a ConnectionKey,
+    key: &'a KeyId,
+    user: Option<&'a ProfileUid>,
+    action: Option<&'a str>,
+}
+
+impl UseKey {
+    fn borrowed(&self) -> UseRef<'_> {
+        UseRef {
+            kind: self.kind,
+            outcome: self.outcome,
+            connection: &self.connection,
+            key: &self.key,
+            user: self.user.as_ref(),
+            action: self.action.as_deref(),
+        }
+    }
+}
+
+impl UseRef<'_> {
+    fn owned(&self) -> UseKey {
+        UseKey {
+            kind: self.kind,
+            outcome: self.outcome,
+            connection: self.connection.clone(),
+            key: self.key.clone(),
+            user: self.user.cloned(),
+            action: self.action.map(str::to_owned),
+        }
+    }
+}
+
+impl Hash for UseKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.borrowed().hash(state);
+    }
+}
+
+impl Hash for UseRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // The rest rarely differs.
+        self.connection.hash(state);
+        self.action.hash(state);
+    }
+}
+
+impl Equivalent<UseKey> for UseRef<'_> {
+    fn equivalent(&self, key: &UseKey) -> bool {
+        self.connection == &key.connection
+            && self.action == key.action.as_deref()
+            && self.user == key.user.as_ref()
+            && self.key == &key.key
+            && self.kind == key.kind
+            && self.outcome == key.outcome
+    }
+}
+
+/// What is known of equal uses.
+#[derive(Debug)]
+struct Count {
+    first: Timestamp,
+    address: String,
+    uses: i64,
+}
+
 /// Uses that wait to be written, and single records that belong to no change.
 #[derive(Debug, Default)]
 pub(crate) struct Uses {
-    counted: BTreeMap<UseKey, (Timestamp, String, i64)>,
+    counted: HashMap<UseKey, Count>,
     single: Vec<AuditRow>,
 }
 
@@ -46,20 +123,25 @@ impl Engine {
         connection: &ConnectionKey,
         action: Option<&str>,
     ) {
-        let key = UseKey {
+        let key = UseRef {
             kind,
             outcome,
-            connection: connection.clone(),
-            key: caller.principal.key.id.clone(),
-            user: caller.principal.user.clone(),
-            action: action.map(str::to_owned),
+            connection,
+            key: &caller.principal.key.id,
+            user: caller.principal.user.as_ref(),
+            action,
         };
         let mut uses = self.lock_uses();
-        let entry = uses
-            .counted
-            .entry(key)
-            .or_insert_with(|| (self.clock.now(), caller.address.clone(), 0));
-        entry.2 += 1;
+        if let Some(count) = uses.counted.get_mut(&key) {
+            count.uses += 1;
+            return;
+        }
+        let count = Count {
+            first: self.clock.now(),
+            address: caller.address.to_string(),
+            uses: 1,
+        };
+        uses.counted.insert(key.owned(), count);
     }
 
     /// Writes a record soon, with the next uses.
@@ -111,9 +193,14 @@ impl Engine {
         if waiting.counted.is_empty() && waiting.single.is_empty() {
             return Ok(());
         }
-        let counted = waiting.counted.into_iter();
+        let used = waiting.counted.iter();
+        let used = used.map(|(key, count)| (key.connection.clone(), count.first)).collect();
+        // In the order of the keys: the same uses are always written in the same order, and those of one user lie together,
+        // which spares the store pages.
+        let mut counted: Vec<_> = waiting.counted.into_iter().collect();
+        counted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let mut rows = waiting.single;
-        rows.extend(counted.map(|(key, (at, address, count))| use_row(key, at, address, count)));
+        rows.extend(counted.into_iter().map(|(key, count)| use_row(key, count)));
         while !rows.is_empty() {
             let rest = rows.split_off(rows.len().min(BATCH));
             if let Err(error) = self.store.append_audit(rows.clone()).await {
@@ -124,6 +211,27 @@ impl Engine {
             }
             rows = rest;
         }
+        self.note_uses(used).await
+    }
+
+    /// Notes in the rows of connections that they were used, unless that was done within the hour. What cannot be written
+    /// is noted with the next use.
+    async fn note_uses(&self, used: BTreeMap<ConnectionKey, Timestamp>) -> Result<()> {
+        let now = self.clock.monotonic();
+        let is_old = |key: &ConnectionKey| {
+            self.noted_uses
+                .get(key)
+                .is_none_or(|at| now.saturating_sub(at) >= NOTE_USE_EVERY)
+        };
+        let mut used: Vec<_> = used.into_iter().filter(|(key, _)| is_old(key)).collect();
+        while !used.is_empty() {
+            let rest = used.split_off(used.len().min(BATCH));
+            self.store.touch_connections(used.clone()).await?;
+            for (key, _) in used {
+                self.noted_uses.insert(key, now);
+            }
+            used = rest;
+        }
         Ok(())
     }
 
@@ -132,8 +240,8 @@ impl Engine {
     }
 }
 
-fn use_row(key: UseKey, at: Timestamp, address: String, count: i64) -> AuditRow {
-    let mut audit = Audit::new(key.kind, at)
+fn use_row(key: UseKey, count: Count) -> AuditRow {
+    let mut audit = Audit::new(key.kind, count.first)
         .connection(&key.connection)
         .outcome(key.outcome);
     if let Some(action) = key.action {
@@ -142,7 +250,7 @@ fn use_row(key: UseKey, at: Timestamp, address: String, count: i64) -> AuditRow 
     let mut row = audit.row();
     row.key = Some(key.key);
     row.user = key.user;
-    row.address = Some(address);
-    row.count = count;
+    row.address = Some(count.address);
+    row.count = count.uses;
     row
 }

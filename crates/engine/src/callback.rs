@@ -4,6 +4,8 @@
 //! follows. The code is exchanged with what was sealed into the flow at start, and only stored if the connector is still
 //! the one that the flow was started for.
 
+mod stranger;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,9 +19,11 @@ use crate::caller::Audit;
 use crate::connector::Connector;
 use crate::error::{Error, Result};
 use crate::flow::{Payload, same_browser};
-use crate::grant::Minted;
+use crate::grant::{Minted, NewGrant};
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
+
+pub(crate) use stranger::Strangers;
 
 /// What a browser brings back.
 pub struct CallbackRequest {
@@ -60,6 +64,8 @@ pub struct CallbackPage {
     pub result: Result<()>,
     /// Which flow it was, for the audit log.
     flow: Option<(ConnectionKey, KeyId, String)>,
+    /// What else the audit log says of a refusal.
+    details: Vec<(&'static str, String)>,
 }
 
 /// A flow that this browser may finish.
@@ -88,6 +94,7 @@ impl Engine {
             account: None,
             result: Ok(()),
             flow: None,
+            details: Vec::new(),
         };
         page.result = self.finish(&request, &mut page).await;
         match &page.result {
@@ -97,6 +104,9 @@ impl Engine {
                 let mut audit = Audit::new("flow.reject", self.clock.now()).outcome(error.code.as_str());
                 if let Some((key, _, flow)) = &page.flow {
                     audit = audit.connection(key).detail("flow", flow.as_str());
+                }
+                for (name, value) in &page.details {
+                    audit = audit.detail(name, value.as_str());
                 }
                 let mut record = audit.row();
                 // A flow that nobody knows belongs to the space of the path, which is the default one.
@@ -127,7 +137,8 @@ impl Engine {
         if let Some(error) = &callback.error {
             return Err(refused(error));
         }
-        let connector = self.unchanged_connector(&taken, page).await?;
+        let connector = self.unchanged_connector(&taken.flow, &taken.payload).await?;
+        page.connector_name = Some(connector.row.name.clone());
         self.exchange(&connector, &taken, &callback, request, page).await
     }
 
@@ -138,8 +149,15 @@ impl Engine {
         page.flow = known
             .as_ref()
             .map(|f| (f.key.clone(), f.started_by.clone(), f.id.clone()));
-        self.take_callback_limit(known.as_ref(), request).await?;
+        let stranger = known.as_ref().is_none_or(|flow| self.is_stranger(flow, request));
+        if stranger {
+            self.count_stranger(&request.address)?;
+        }
+        self.take_callback_limit(known.as_ref().filter(|_| !stranger), request)
+            .await?;
         let flow = match self.store.take_flow(&hash, self.clock.now()).await? {
+            // The state is used up, because it is in hands that it was not meant for; whoever has it learns nothing.
+            _ if stranger => return Err(unknown_flow()),
             TakenFlow::Taken(flow) => flow,
             TakenFlow::Unknown => return Err(unknown_flow()),
             TakenFlow::Expired => {
@@ -178,16 +196,14 @@ impl Engine {
             .await
     }
 
-    /// The connector, if it is still the one that the flow was started for.
-    async fn unchanged_connector(&self, taken: &Taken, page: &mut CallbackPage) -> Result<Arc<Connector>> {
-        let key = &taken.flow.key;
-        let connector = self.load_connector(&key.space, &key.connector).await?;
+    /// The connector, if it is still the one that the flow was started for, by somebody who may still do so.
+    pub(crate) async fn unchanged_connector(&self, flow: &FlowRow, payload: &Payload) -> Result<Arc<Connector>> {
+        let connector = self.load_connector(&flow.key.space, &flow.key.connector).await?;
         let connector = connector
-            .filter(|c| c.row.version == taken.payload.version)
+            .filter(|c| c.row.version == payload.version)
             .ok_or_else(connector_changed)?;
-        page.connector_name = Some(connector.row.name.clone());
         // Decisions are made at use time: a key that was invalidated in between finishes nothing.
-        if self.store.get_key(&taken.flow.started_by).await?.is_none() {
+        if self.store.get_key(&flow.started_by).await?.is_none() {
             return Err(Error::new(
                 ErrorCode::ConnectNotAllowed,
                 "whoever started this may no longer connect accounts; ask an administrator",
@@ -227,7 +243,7 @@ impl Engine {
         let sent_at = self.clock.now();
         let response = match self.wire.send_token(token_request, self.settings.token_timeout).await {
             Outcome::Answered(response) => response,
-            Outcome::NotSent(error) | Outcome::Uncertain(error) => return Err(no_answer(error)),
+            Outcome::NotSent(error) | Outcome::Uncertain(error) => return Err(no_answer(error, "token URL")),
         };
         let tokens = valetkey_oauth::read_token_response(&setup.profile, &response)
             .map_err(|e| exchange_error(&crate::refresh::masked(e, &client, code)))?;
@@ -245,34 +261,51 @@ impl Engine {
         audit.address = Some(request.address.clone());
         audit.request_id = Some(request.request_id.clone());
         let key = &taken.flow.key;
-        let stored = self.store_new_grant(connector, key, minted, audit).await?;
-        if self.store.get_connector(&key.space, &key.connector).await?.is_some() {
-            return Ok(());
+        let any_account = taken.payload.allow_account_change;
+        let (stored, replaced) = match self
+            .store_new_grant(connector, key, &minted, any_account, audit)
+            .await?
+        {
+            NewGrant::Stored { connection, replaced } => (connection, replaced),
+            NewGrant::OtherAccount(known) => {
+                let new = minted.tokens.account_id.clone().unwrap_or_default();
+                page.details = vec![("account", known), ("other_account", new)];
+                // Nobody keeps what came, so it must not live on.
+                self.revoke_tokens(connector, key, &minted.tokens).await;
+                return Err(account_changed());
+            }
+        };
+        if self.store.get_connector(&key.space, &key.connector).await?.is_none() {
+            // Somebody deleted the connector while the code was exchanged: what came must not live on.
+            self.end_orphan(connector, &stored.row).await?;
+            return Err(connector_changed());
         }
-        // Somebody deleted the connector while the code was exchanged: what came must not live on.
-        self.end_orphan(connector, &stored.row).await?;
-        Err(connector_changed())
+        if let Some(row) = replaced {
+            self.revoke_row(connector, &row).await;
+        }
+        Ok(())
     }
 }
 
-/// Why a code could not be exchanged at all.
-fn no_answer(error: WireError) -> Error {
+/// Why the provider was not reached at the address that the connector calls `place`.
+pub(crate) fn no_answer(error: WireError, place: &str) -> Error {
     let (code, message) = match error {
         WireError::TooLarge => (
             ErrorCode::ProviderResponseTooLarge,
-            "the provider's answer is larger than allowed; nothing was stored. An administrator should check the connector",
+            "the provider's answer is larger than allowed; nothing was stored. An administrator should check the connector"
+                .to_owned(),
         ),
         WireError::HostNotAllowed => (
             ErrorCode::HostNotAllowed,
-            "the host of the token URL is not in allowed_hosts; an operator can add it",
+            format!("the host of the {place} is not in allowed_hosts; an operator can add it"),
         ),
         WireError::AddressDenied | WireError::Insecure => (
             ErrorCode::AddressDenied,
-            "the address of the token URL is not allowed here; an operator can allow it",
+            format!("the address of the {place} is not allowed here; an operator can allow it"),
         ),
         _ => (
             ErrorCode::ProviderUnavailable,
-            "the provider cannot be reached now; go back and connect again",
+            "the provider cannot be reached now; go back and connect again".to_owned(),
         ),
     };
     Error::new(code, message).because(error)
@@ -282,6 +315,14 @@ fn connector_changed() -> Error {
     Error::new(
         ErrorCode::ProviderChanged,
         "the connector was changed or deleted in between; go back and connect again",
+    )
+}
+
+fn account_changed() -> Error {
+    Error::new(
+        ErrorCode::AccountChanged,
+        "another account is connected here, and it stays connected. Go back and connect again, and sign in at the \
+         provider with that account; or disconnect it first",
     )
 }
 

@@ -16,9 +16,9 @@ pub struct Caller {
     /// Who.
     pub principal: Principal,
     /// The request's id.
-    pub request_id: String,
+    pub request_id: Arc<str>,
     /// The caller's address.
-    pub address: String,
+    pub address: Arc<str>,
 }
 
 impl Caller {
@@ -55,8 +55,8 @@ impl Caller {
         audit.0.space = Some(self.principal.space.clone());
         audit.0.key = Some(self.principal.key.id.clone());
         audit.0.user.clone_from(&self.principal.user);
-        audit.0.request_id = Some(self.request_id.clone());
-        audit.0.address = Some(self.address.clone());
+        audit.0.request_id = Some(self.request_id.to_string());
+        audit.0.address = Some(self.address.to_string());
         audit
     }
 }
@@ -137,8 +137,8 @@ impl Caller {
                 user: None,
                 space: SpaceId::default_space(),
             },
-            request_id: "command-line".to_owned(),
-            address: "local".to_owned(),
+            request_id: "command-line".into(),
+            address: "local".into(),
         }
     }
 }

@@ -27,6 +27,15 @@ pub use edit::{ChangeConnector, NewConnector};
 /// How many connectors one read of the store brings.
 const PAGE: u32 = 500;
 
+/// Which part of the connectors of a space.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectorPage {
+    /// Only those whose id comes after this one: the last of the page before.
+    pub after: Option<ConnectorId>,
+    /// At most so many; all of them if left out.
+    pub limit: Option<u32>,
+}
+
 /// A connector as the API shows it. Secrets are not part of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ConnectorView {
@@ -69,6 +78,8 @@ pub(crate) struct Connector {
     pub(crate) row: ConnectorRow,
     pub(crate) spec: Arc<Spec>,
     pub(crate) oauth: Option<OauthSetup>,
+    /// Where its credential may go, as far as no connection has a say in it.
+    pub(crate) hosts: Vec<HostRule>,
     read_at: Duration,
 }
 
@@ -139,14 +150,17 @@ impl Connector {
 fn binding(row: &ConnectorRow, oauth: Option<&OauthSetup>, hosts: &[HostRule]) -> Digest {
     let hosts: Vec<_> = hosts.iter().map(ToString::to_string).collect();
     let client = oauth.map(|o| {
-        json!([
-            o.client_id,
-            o.authorization_url,
-            o.token_url,
-            o.revocation_url,
-            o.issuer,
-            o.resource
-        ])
+        let mut parts = vec![
+            json!(o.client_id),
+            json!(o.authorization_url),
+            json!(o.token_url),
+            json!(o.revocation_url),
+            json!(o.issuer),
+            json!(o.resource),
+        ];
+        // Only where there is one, so that what was stored before there were any stays as it is.
+        parts.extend(o.pushed_authorization_url.as_ref().map(|url| json!(url)));
+        parts
     });
     let parts = json!([
         row.space.as_str(),
@@ -234,6 +248,7 @@ impl Engine {
             row,
             spec,
             oauth,
+            hosts,
             read_at: self.clock.monotonic(),
         })
     }
@@ -268,36 +283,73 @@ impl Engine {
         self.view(&caller.principal, &connector).await
     }
 
-    /// The connectors of the caller's space that the caller may see.
+    /// The connectors of the caller's space that the caller may see, by id.
     pub async fn list_connectors(&self, caller: &Caller) -> Result<Vec<ConnectorView>> {
+        self.page_connectors(caller, ConnectorPage::default()).await
+    }
+
+    /// A part of them.
+    pub async fn page_connectors(&self, caller: &Caller, page: ConnectorPage) -> Result<Vec<ConnectorView>> {
         caller.need(Privilege::ConnectorsRead)?;
-        let connectors = self.visible_connectors(&caller.principal).await?;
+        if page.limit.is_some_and(|limit| !(1..=PAGE).contains(&limit)) {
+            return Err(validation(format!("limit: must be 1 to {PAGE}")));
+        }
+        let connectors = self.visible_connectors(&caller.principal, page).await?;
         let statuses = self.statuses(&caller.principal, &connectors).await?;
         Ok(connectors
             .iter()
             .zip(statuses)
-            .map(|(c, (s, _))| self.view_with(c, s))
+            .map(|(c, s)| self.view_with(c, s.user_auth_status))
             .collect())
     }
 
-    /// Every connector the caller may see, by id.
-    pub(crate) async fn visible_connectors(&self, principal: &Principal) -> Result<Vec<Arc<Connector>>> {
+    /// The connectors the caller may see, by id.
+    pub(crate) async fn visible_connectors(
+        &self,
+        principal: &Principal,
+        page: ConnectorPage,
+    ) -> Result<Vec<Arc<Connector>>> {
+        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        if let Some(only) = &principal.key.connectors {
+            let rest = only
+                .iter()
+                .filter(|id| page.after.as_ref().is_none_or(|after| *id > after));
+            return self.named_connectors(principal, rest, limit).await;
+        }
         let mut found = Vec::new();
-        let mut after: Option<ConnectorId> = None;
+        let mut after = page.after;
         loop {
+            let wanted = PAGE.min(u32::try_from(limit - found.len()).unwrap_or(PAGE));
             let rows = self
                 .store
-                .list_connectors(&principal.space, after.as_ref(), PAGE)
+                .list_connectors(&principal.space, after.as_ref(), wanted)
                 .await?;
-            let more = rows.len() == PAGE as usize;
+            let more = rows.len() == wanted as usize;
             after = rows.last().map(|r| r.id.clone());
-            for row in rows.into_iter().filter(|r| principal.sees(&r.id)) {
+            for row in rows {
                 found.push(Arc::new(self.read_connector(row)?));
             }
-            if !more {
+            if !more || found.len() >= limit {
                 return Ok(found);
             }
         }
+    }
+
+    /// Those of these connectors that exist and that the caller may see, at most so many: a point read for each.
+    pub(crate) async fn named_connectors(
+        &self,
+        principal: &Principal,
+        ids: impl Iterator<Item = &ConnectorId> + Send,
+        limit: usize,
+    ) -> Result<Vec<Arc<Connector>>> {
+        let mut found = Vec::new();
+        for id in ids.filter(|id| principal.sees(id)) {
+            if found.len() >= limit {
+                break;
+            }
+            found.extend(self.load_connector(&principal.space, id).await?);
+        }
+        Ok(found)
     }
 
     fn forget_connector(&self, row: &ConnectorRow) {
@@ -306,7 +358,9 @@ impl Engine {
 
     async fn view(&self, principal: &Principal, connector: &Arc<Connector>) -> Result<ConnectorView> {
         let statuses = self.statuses(principal, std::slice::from_ref(connector)).await?;
-        let status = statuses.first().map_or(UserAuthStatus::NotApplicable, |(s, _)| *s);
+        let status = statuses
+            .first()
+            .map_or(UserAuthStatus::NotApplicable, |s| s.user_auth_status);
         Ok(self.view_with(connector, status))
     }
 

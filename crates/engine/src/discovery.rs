@@ -28,6 +28,9 @@ struct Discovered {
     authorization_url: String,
     token_url: String,
     revocation_url: Option<String>,
+    /// Where requests are pushed; kept only where the provider demands it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pushed_authorization_url: Option<String>,
     sends_iss: bool,
 }
 
@@ -37,6 +40,10 @@ impl From<Metadata> for Discovered {
             authorization_url: metadata.authorization_endpoint.into(),
             token_url: metadata.token_endpoint.into(),
             revocation_url: metadata.revocation_endpoint.map(String::from),
+            pushed_authorization_url: metadata
+                .pushed_authorization_request_endpoint
+                .filter(|_| metadata.require_pushed_authorization_requests)
+                .map(String::from),
             sends_iss: metadata.authorization_response_iss_parameter_supported,
         }
     }
@@ -50,9 +57,10 @@ impl Engine {
         };
         let Some(issuer) = &setup.issuer else { return Ok(()) };
         let metadata = self.read_metadata(issuer).await?;
-        if metadata.require_pushed_authorization_requests {
+        let must_push = metadata.require_pushed_authorization_requests;
+        if must_push && metadata.pushed_authorization_request_endpoint.is_none() {
             return Err(failed(
-                "the provider demands pushed authorization requests, which this version cannot send",
+                "the provider demands pushed authorization requests and does not say where they go",
             ));
         }
         let kept = serde_json::to_value(Discovered::from(metadata)).map_err(Error::internal)?;
@@ -86,6 +94,9 @@ pub(crate) fn apply(auth: &Map<String, Value>, setup: &mut OauthSetup) -> Result
     setup.token_url.get_or_insert(kept.token_url);
     if setup.revocation_url.is_none() {
         setup.revocation_url = kept.revocation_url;
+    }
+    if setup.pushed_authorization_url.is_none() {
+        setup.pushed_authorization_url = kept.pushed_authorization_url;
     }
     setup.profile.sends_iss |= kept.sends_iss;
     Ok(())

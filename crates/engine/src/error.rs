@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use utoipa::ToSchema;
 use valetkey_core::{ConnectorId, ErrorCode};
+use valetkey_oauth::StepUp;
 use valetkey_store::StoreError;
 
 /// A failure: a stable code, a sentence for people that says what to do next, and a private cause for the log.
@@ -163,6 +164,12 @@ pub struct Authorization {
     pub auth_method: String,
     /// Where to start the flow.
     pub start: String,
+    /// Send this as `acrValues` then: the API wants a stronger sign-in than the token stands for (RFC 9470).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr_values: Option<String>,
+    /// Send this as `maxAge` then: the API wants a sign-in that is at most so many seconds old.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<u64>,
 }
 
 impl Authorization {
@@ -172,7 +179,22 @@ impl Authorization {
             reason,
             auth_method: auth_type.to_owned(),
             start: format!("/api/actions/connector/{connector}/_start_oauth_flow"),
+            acr_values: None,
+            max_age: None,
         }
+    }
+
+    /// For an API that demands another sign-in. Of the reasons there are, a token that the API does not accept and that a
+    /// refresh cannot mend comes closest.
+    pub fn step_up(demand: &StepUp, auth_type: &str, connector: &ConnectorId) -> Error {
+        let mut authorization = Self::new(Reason::TokenRevoked, auth_type, connector);
+        authorization.acr_values = demand.acr_values().map(str::to_owned);
+        authorization.max_age = demand.max_age();
+        let sentence = "the service wants a stronger or a more recent sign-in; start the OAuth flow with the acrValues and the \
+                        maxAge that it names";
+        let mut error = Error::new(ErrorCode::AuthorizationRequired, sentence);
+        error.authorization = Some(Box::new(authorization));
+        error
     }
 }
 

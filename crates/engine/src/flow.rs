@@ -1,17 +1,20 @@
-//! The authorization code flow, up to the provider: start, connect page, cancel.
+//! The authorization code flow, up to the provider: start, connect page, pushed requests, cancel.
 //!
 //! A flow is identified by its `state` alone; the store knows only the hash of it. Everything that the exchange will need
 //! is sealed into the flow at start, so that an edit in between cannot redirect a code.
 
+mod connect;
+mod push;
+
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
-use subtle::ConstantTimeEq as _;
 use url::Url;
 use valetkey_core::encode::base64url;
-use valetkey_core::{
-    ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Owner, Privilege, ProfileUid, Secret, Timestamp,
-};
-use valetkey_oauth::AuthorizationRequest;
-use valetkey_store::rows::{BoundBrowser, Digest, FlowRow, FlowState};
+use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Owner, Privilege, Secret, Timestamp};
+use valetkey_oauth::{AuthorizationRequest, StepUp};
+use valetkey_spec::OauthSetup;
+use valetkey_store::rows::{FlowRow, FlowState};
 
 use crate::Engine;
 use crate::caller::Caller;
@@ -20,6 +23,10 @@ use crate::error::{Error, Result};
 use crate::settings::RateLimit;
 use crate::vault::digest_of;
 use crate::wire::WireError;
+
+pub use connect::ConnectPage;
+pub(crate) use connect::same_browser;
+use push::Push;
 
 /// What a flow is started with.
 #[derive(Debug, Default)]
@@ -32,6 +39,12 @@ pub struct StartFlow {
     pub scopes: Option<Vec<String>>,
     /// Which of the owner's accounts.
     pub connection: Option<ConnectionName>,
+    /// Whether another account may take the place of the one that is connected.
+    pub allow_account_change: bool,
+    /// What an API demanded of the sign-in: authentication contexts, the preferred one first.
+    pub acr_values: Option<String>,
+    /// How old the sign-in may be, in seconds.
+    pub max_age: Option<u64>,
 }
 
 /// A flow that was started.
@@ -45,35 +58,11 @@ pub struct StartedFlow {
     pub expires_at: Timestamp,
 }
 
-/// What the connect page shows, and the cookie that binds the browser.
-#[derive(Debug)]
-pub struct ConnectPage {
-    /// The connector's name.
-    pub connector: String,
-    /// The name of its type.
-    pub connector_type: String,
-    /// Whose account is being connected; `None` for a shared connection.
-    pub user: Option<ProfileUid>,
-    /// What is asked for.
-    pub scopes: Vec<String>,
-    /// Where the person will say yes or no.
-    pub provider_host: String,
-    /// The provider's authorization URL.
-    pub authorization_url: Url,
-    /// Whether to ask first.
-    pub confirm: bool,
-    /// The name of the cookie.
-    pub cookie_name: String,
-    /// The cookie to set; `None` if the browser has it already.
-    pub cookie: Option<Secret<String>>,
-    /// How long it is needed, in seconds.
-    pub cookie_seconds: u64,
-}
-
 /// What the exchange needs, sealed into the flow.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Payload {
     pub(crate) verifier: Option<String>,
+    /// Where the browser goes, with everything that is asked; the bare endpoint where that is pushed.
     pub(crate) authorization_url: String,
     pub(crate) redirect_uri: String,
     pub(crate) token_url: String,
@@ -86,6 +75,12 @@ pub(crate) struct Payload {
     pub(crate) issuer: Option<String>,
     /// Whether the provider announces that it sends `iss`.
     pub(crate) sends_iss: bool,
+    /// Whether another account may take the place of the one that is connected.
+    #[serde(default)]
+    pub(crate) allow_account_change: bool,
+    /// What is pushed when the browser is sent on, where the provider demands that.
+    #[serde(default)]
+    pub(crate) push: Option<Push>,
 }
 
 impl Drop for Payload {
@@ -125,10 +120,11 @@ impl Engine {
         };
 
         let state = valetkey_oauth::new_state(&*self.rng);
-        let (mut payload, authorization_url) = self.prepare(&connector, &base, start.scopes, &state)?;
+        let step_up = step_up(start.acr_values.as_deref(), start.max_age)?;
+        let mut payload = self.prepare(&connector, &base, start.scopes, &step_up, &state)?;
         payload.return_url = return_url;
         payload.confirm = start.confirm.unwrap_or(true);
-        payload.authorization_url = authorization_url.into();
+        payload.allow_account_change = start.allow_account_change;
 
         let now = self.clock.now();
         let ticket = Secret::new(base64url(&self.rng.bytes::<32>()));
@@ -164,14 +160,8 @@ impl Engine {
             .retry_after(self.settings.flow_ttl));
         }
         self.metrics.flow("started");
-        let mut connect = base;
-        connect
-            .path_segments_mut()
-            .map_err(|()| Error::internal("public_base_url cannot have paths"))?
-            .pop_if_empty()
-            .extend(["connect", ticket.expose().as_str()]);
         Ok(StartedFlow {
-            authorization_url: connect,
+            authorization_url: self.connect_url(&[ticket.expose()])?,
             state,
             expires_at,
         })
@@ -183,8 +173,9 @@ impl Engine {
         connector: &Connector,
         base: &Url,
         scopes: Option<Vec<String>>,
+        step_up: &StepUp,
         state: &Secret<String>,
-    ) -> Result<(Payload, Url)> {
+    ) -> Result<Payload> {
         let setup = connector.oauth()?;
         let authorization_url = self.endpoint("authorizationUrl", setup.authorization_url.as_deref())?;
         let token_url = self.endpoint("tokenUrl", setup.token_url.as_deref())?;
@@ -201,6 +192,8 @@ impl Engine {
             .authorize
             .pkce
             .then(|| valetkey_oauth::new_pkce(&*self.rng));
+        let extra_params = step_up.params();
+        check_step_up(&extra_params, setup, &authorization_url)?;
         let url = AuthorizationRequest {
             profile: &setup.profile,
             endpoint: &authorization_url,
@@ -210,13 +203,23 @@ impl Engine {
             challenge: pkce.as_ref().map(|p| p.challenge.as_str()),
             scopes: &scopes,
             resource: setup.resource.as_deref(),
-            extra_params: &std::collections::BTreeMap::new(),
+            extra_params: &extra_params,
         }
         .url()
         .map_err(|e| Error::new(ErrorCode::ReservedParameter, e.to_string()))?;
-        let payload = Payload {
+        let pushed = setup.pushed_authorization_url.as_deref();
+        let push = pushed
+            .map(|url| self.endpoint("pushedAuthorizationUrl", Some(url)))
+            .transpose()?
+            .map(|endpoint| Push {
+                endpoint: endpoint.into(),
+                state: state.expose().clone(),
+                extra_params,
+            });
+        let browser_url = if push.is_some() { authorization_url } else { url };
+        Ok(Payload {
             verifier: pkce.map(|p| p.verifier.expose().clone()),
-            authorization_url: String::new(),
+            authorization_url: browser_url.into(),
             redirect_uri,
             token_url: token_url.into(),
             scopes,
@@ -225,61 +228,8 @@ impl Engine {
             version: connector.row.version,
             issuer: setup.issuer.clone().or_else(|| setup.profile.issuer.clone()),
             sends_iss: setup.profile.sends_iss,
-        };
-        Ok((payload, url))
-    }
-
-    /// Opens the connect page of a ticket in a browser. `cookie` looks up a cookie that the browser sent.
-    pub async fn open_ticket(
-        &self,
-        ticket: &str,
-        cookie: impl Fn(&str) -> Option<String> + Send,
-    ) -> Result<ConnectPage> {
-        let hash = digest_of(ticket);
-        let gone = || {
-            Error::new(
-                ErrorCode::FlowInvalid,
-                "this link is unknown, used up or too old; go back and start again",
-            )
-        };
-        let waiting = self.store.get_flow_by_ticket(&hash).await?.ok_or_else(gone)?;
-        if waiting.expires_at <= self.clock.now() {
-            return Err(Error::new(
-                ErrorCode::FlowExpired,
-                "this link is too old; go back and start again",
-            ));
-        }
-        let name = self.cookie_name(&waiting.id);
-        let sent = cookie(&name);
-        let secret = Secret::new(base64url(&self.rng.bytes::<32>()));
-        let (flow, cookie) = match self.store.bind_browser(&hash, digest_of(secret.expose())).await? {
-            BoundBrowser::Bound(flow) => (flow, Some(secret)),
-            BoundBrowser::Already(flow) if same_browser(&flow, sent.as_deref()) => (flow, None),
-            BoundBrowser::Already(_) => {
-                return Err(Error::new(
-                    ErrorCode::TicketUsed,
-                    "this link was opened in another browser; only that one can go on. Go back and start again",
-                ));
-            }
-            BoundBrowser::Unknown => return Err(gone()),
-        };
-        let connector = self
-            .load_connector(&flow.key.space, &flow.key.connector)
-            .await?
-            .ok_or_else(gone)?;
-        let payload = self.open_payload(&flow)?;
-        let authorization_url = Url::parse(&payload.authorization_url).map_err(Error::internal)?;
-        Ok(ConnectPage {
-            connector: connector.row.name.clone(),
-            connector_type: connector.spec.name.clone(),
-            user: flow.key.owner.user().cloned(),
-            scopes: payload.scopes.clone(),
-            provider_host: host_and_port(&authorization_url),
-            authorization_url,
-            confirm: payload.confirm,
-            cookie_name: name,
-            cookie,
-            cookie_seconds: flow.expires_at.since(self.clock.now()).as_secs().max(1),
+            allow_account_change: false,
+            push,
         })
     }
 
@@ -319,24 +269,6 @@ impl Engine {
     pub(crate) fn open_payload(&self, flow: &FlowRow) -> Result<Payload> {
         let plain = self.vault().open_flow(&flow.key, &flow.state_hash, &flow.sealed)?;
         serde_json::from_slice(&plain).map_err(Error::internal)
-    }
-
-    /// The name of the cookie that binds a flow to its browser. The prefix makes browsers refuse one that a sibling domain
-    /// sets (RFC 6265bis section 4.1.3.2); it exists on https only.
-    pub(crate) fn cookie_name(&self, flow: &str) -> String {
-        if self.is_https() {
-            format!("__Host-valetkey-flow-{flow}")
-        } else {
-            format!("valetkey-flow-{flow}")
-        }
-    }
-
-    /// Whether browsers reach us over https.
-    pub fn is_https(&self) -> bool {
-        self.settings
-            .public_base_url
-            .as_ref()
-            .is_some_and(|u| u.scheme() == "https")
     }
 
     pub(crate) async fn take_limit(&self, bucket: &'static str, subject: &str, limit: RateLimit) -> Result<()> {
@@ -411,18 +343,40 @@ impl Engine {
     }
 }
 
-/// The host as a person sees it in the address bar: with its port, unless that is the scheme's own.
-fn host_and_port(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
-}
-
 /// A return URL may have a fragment, unlike an endpoint.
 fn without_fragment(text: &str) -> std::result::Result<Url, ()> {
     let (rest, _) = text.split_once('#').ok_or(())?;
     valetkey_oauth::check_endpoint(rest).map_err(|_| ())?;
     Url::parse(text).map_err(|_| ())
+}
+
+/// What the caller demands of the sign-in.
+fn step_up(acr_values: Option<&str>, max_age: Option<u64>) -> Result<StepUp> {
+    let mut demand = StepUp::default();
+    if let Some(text) = acr_values {
+        demand = demand.with_acr_values(text).ok_or_else(|| {
+            validation("acrValues: must be words of visible ASCII separated by single spaces, at most 1024 characters")
+        })?;
+    }
+    if let Some(seconds) = max_age {
+        demand = demand
+            .with_max_age(seconds)
+            .ok_or_else(|| validation("maxAge: must be a number of seconds, at most ten years"))?;
+    }
+    Ok(demand)
+}
+
+/// What the connector itself demands of a sign-in is not for callers to weaken.
+fn check_step_up(wanted: &BTreeMap<String, String>, setup: &OauthSetup, endpoint: &Url) -> Result<()> {
+    let own = &setup.profile.authorize.extra_params;
+    let fixed = |name: &str| own.contains_key(name) || endpoint.query_pairs().any(|(own, _)| own == name);
+    match wanted.keys().find(|name| fixed(name)) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            ErrorCode::ReservedParameter,
+            format!("the connector sets {name} itself, so a flow cannot; an administrator can change it there"),
+        )),
+    }
 }
 
 /// The scopes to ask for: the connector's, or the part of them that the caller wants.
@@ -442,13 +396,4 @@ fn allowed_scopes(configured: &[String], wanted: Option<Vec<String>>) -> Result<
         ));
     }
     Ok(wanted)
-}
-
-/// Whether the browser that sent this cookie is the one that opened the ticket.
-pub(crate) fn same_browser(flow: &FlowRow, cookie: Option<&str>) -> bool {
-    let (Some(bound), Some(sent)) = (flow.browser_hash, cookie) else {
-        return false;
-    };
-    let Digest(sent) = digest_of(sent);
-    bound.0.ct_eq(&sent).into()
 }

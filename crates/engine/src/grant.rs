@@ -81,6 +81,17 @@ pub(crate) struct Minted {
     pub(crate) asked: Vec<String>,
 }
 
+/// What became of a grant that was just made.
+pub(crate) enum NewGrant {
+    /// It is stored. `replaced` is the grant of another account, which nobody has any more.
+    Stored {
+        connection: Arc<CachedConnection>,
+        replaced: Option<Box<ConnectionRow>>,
+    },
+    /// Another account is connected, this one, and it stays; nothing was stored.
+    OtherAccount(String),
+}
+
 /// What a caller needs the token for.
 #[derive(Clone, Debug)]
 pub(crate) enum Need {
@@ -385,29 +396,39 @@ impl Engine {
             .transpose()
     }
 
-    /// Stores a grant that was just made, over whatever was there.
+    /// Stores a grant that was just made, over whatever was there; over the grant of another account only if
+    /// `any_account` says so.
     pub(crate) async fn store_new_grant(
         &self,
         connector: &Connector,
         key: &ConnectionKey,
-        minted: Minted,
-        audit: AuditRow,
-    ) -> Result<Arc<CachedConnection>> {
+        minted: &Minted,
+        any_account: bool,
+        mut audit: AuditRow,
+    ) -> Result<NewGrant> {
         for note in &minted.tokens.notes {
             self.metrics.ignored_field(note);
         }
+        let mut stored = self.store.get_connection(key).await?.map(Box::new);
         // A first generation is taken from the clock: a connector that is deleted and made again under its old name must
         // not meet the generations of its former life, which a refresh under way may still hold.
-        let stored = self.store.get_connection(key).await?;
-        let mut generation = stored.map_or(self.clock.now().0, |row| row.generation + 1);
+        let mut generation = stored.as_ref().map_or(self.clock.now().0, |row| row.generation + 1);
         loop {
-            let grant = self.seal_grant(connector, key, generation, &minted, None)?;
+            let other = stored.as_ref().and_then(|row| other_account(connector, row, minted));
+            if let Some(known) = other.filter(|_| !any_account) {
+                return Ok(NewGrant::OtherAccount(known.to_owned()));
+            }
+            let changed = other.is_some();
+            if changed {
+                audit.details.insert("account_changed".to_owned(), true.into());
+            }
+            let grant = self.seal_grant(connector, key, generation, minted, None)?;
             let now = self.clock.now();
-            let row = ConnectionRow {
+            let mut row = ConnectionRow {
                 key: key.clone(),
                 generation,
                 state: ConnectionState::Active,
-                grant: Some(grant),
+                grant: None,
                 binding: connector.row.binding,
                 spec_version: connector.spec.version,
                 account_id: minted.tokens.account_id.clone(),
@@ -419,17 +440,33 @@ impl Engine {
                 used_at: now,
                 notice: None,
             };
+            row.due_at = self.due_after(connector, &row, &grant);
+            row.grant = Some(grant);
             match self.store.put_connection(row, audit.clone()).await? {
                 Committed::Done(row) => {
                     self.setbacks.remove(key);
                     self.rejections.remove(key);
-                    return Ok(self.remember(*row));
+                    let connection = self.remember(*row);
+                    let replaced = stored.filter(|_| changed);
+                    return Ok(NewGrant::Stored { connection, replaced });
                 }
                 // Sealed bytes are bound to their generation: seal again for the next one.
-                Committed::Lost(row) => generation = row.map_or(generation, |r| r.generation) + 1,
+                Committed::Lost(row) => {
+                    generation = row.as_ref().map_or(generation, |r| r.generation) + 1;
+                    stored = row;
+                }
             }
         }
     }
+}
+
+/// The account that is connected, if the new grant is known to be for another one. Ids that another OAuth client or another
+/// provider gave out say nothing about these.
+fn other_account<'a>(connector: &Connector, row: &'a ConnectionRow, minted: &Minted) -> Option<&'a str> {
+    let comparable = row.state != ConnectionState::Disconnected && row.binding == connector.row.binding;
+    let known = row.account_id.as_deref().filter(|_| comparable)?;
+    let new = minted.tokens.account_id.as_deref()?;
+    (known != new).then_some(known)
 }
 
 /// The margin of a token: at most a fifth of its lifetime.

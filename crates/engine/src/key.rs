@@ -94,7 +94,6 @@ impl From<KeyRow> for KeyView {
 #[derive(Debug)]
 pub(crate) struct KnownKey {
     grant: Arc<KeyGrant>,
-    hash: Digest,
     expires_at: Option<Timestamp>,
     read_at: Duration,
 }
@@ -103,7 +102,6 @@ impl KnownKey {
     fn read(row: &KeyRow, read_at: Duration) -> Result<Self> {
         Ok(Self {
             grant: Arc::new(grant_of(row)?),
-            hash: row.hash,
             expires_at: row.expires_at,
             read_at,
         })
@@ -163,25 +161,28 @@ impl Engine {
         })
     }
 
+    /// The key, if the store has it. Known keys are remembered by the keyed hash of their whole text, which nobody without
+    /// the key ring can aim at: to be found there is to be recognised.
     async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
-        let Some(id) = key_id(presented) else { return Ok(None) };
         let hash = self.hash_key(presented);
-        let known = match self.recall(self.keys.get(&id), |k| k.read_at) {
-            Recalled::Recent(known) => Some(known),
-            Recalled::Old(old) => match self.store.get_key(&id).await {
-                Ok(Some(row)) => {
-                    let known = Arc::new(KnownKey::read(&row, self.clock.monotonic())?);
-                    self.keys.insert(id, Arc::clone(&known));
-                    Some(known)
-                }
-                Ok(None) => None,
-                Err(error) => Some(self.instead_of_store(old, |k| k.read_at, error)?),
-            },
+        let old = match self.recall(self.keys.get(&hash), |known| known.read_at) {
+            Recalled::Recent(known) => return Ok(Some(known)),
+            Recalled::Old(old) => old,
+        };
+        let Some(id) = key_id(presented) else { return Ok(None) };
+        let row = match self.store.get_key(&id).await {
+            Ok(row) => row,
+            Err(error) => return self.instead_of_store(old, |known| known.read_at, error).map(Some),
         };
         // An unknown id costs the same comparison as a wrong secret.
-        let stored = known.as_ref().map_or([0; 32], |k| k.hash.0);
+        let stored = row.as_ref().map_or([0; 32], |row| row.hash.0);
         let same: bool = stored.ct_eq(&hash.0).into();
-        Ok(known.filter(|_| same))
+        let Some(row) = row.filter(|_| same) else {
+            return Ok(None);
+        };
+        let known = Arc::new(KnownKey::read(&row, self.clock.monotonic())?);
+        self.keys.insert(hash, Arc::clone(&known));
+        Ok(Some(known))
     }
 
     fn refuse_key(&self, space: &SpaceId, address: &str) -> Error {
@@ -299,7 +300,7 @@ impl Engine {
             .audit("apikey.delete", self.clock.now())
             .detail("id", id.as_str());
         let removed = self.store.delete_key(&id, audit.row()).await?;
-        self.keys.remove(&id);
+        self.keys.remove(&row.hash);
         if removed { Ok(()) } else { Err(not_found()) }
     }
 

@@ -5,14 +5,17 @@
 //! starts is tracked, so that a stop can wait for what must not be cut off.
 //!
 //! Where to look: [`flow`] starts the authorization code grant and `callback` ends it; `grant` decides whether a
-//! stored token is used; `refresh` renews it; `revoke` ends it; `action` spends it.
+//! stored token is used; `refresh` renews it; `revoke` ends it; `action` spends it; `background` does what is `due`.
 
 mod action;
 mod audit;
+mod background;
 mod callback;
 mod caller;
 mod connector;
+mod crowd;
 mod discovery;
+mod due;
 mod error;
 pub mod flow;
 mod grant;
@@ -33,23 +36,26 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, Rng, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId, Timestamp};
 use valetkey_seal::KeyRing;
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
+use valetkey_store::rows::Digest;
 
 pub use action::{Execute, ExecuteResult, TestResult};
+pub use background::Round;
 pub use callback::{CallbackPage, CallbackRequest};
 pub use caller::Caller;
-pub use connector::{ChangeConnector, ConnectorView, NewConnector};
+pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use key::{KeyView, NewKey};
 pub use metrics::Metrics;
-pub use settings::{RateLimit, Settings};
-pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, UserAuthStatus};
+pub use settings::{CallLimits, RateLimit, Settings};
+pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, EndNotice, EndReason, UserAuthStatus};
 pub use vault::{OpenVaultError, open_vault};
 
 use journal::Journal;
@@ -94,8 +100,10 @@ pub struct Engine {
     /// Names this process in leases.
     holder: String,
     key_hashing: hmac::Key,
-    keys: Cache<KeyId, Arc<key::KnownKey>>,
+    keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
+    strangers: callback::Strangers,
+    crowds: crowd::Crowds,
     connectors: Cache<(SpaceId, ConnectorId), Arc<connector::Connector>>,
     connections: Cache<ConnectionKey, Arc<grant::CachedConnection>>,
     flights: refresh::Flights,
@@ -106,6 +114,12 @@ pub struct Engine {
     outage: outage::Outage,
     stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
+    /// When the use of a connection was last noted in its row.
+    noted_uses: Cache<ConnectionKey, Duration>,
+    slots: Arc<background::Slots>,
+    /// How often in a row background work on a connection failed.
+    stumbles: Cache<ConnectionKey, u32>,
+    revocations: Semaphore,
 }
 
 impl Engine {
@@ -114,6 +128,11 @@ impl Engine {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.ring.derive("api key hash"));
         let cached = parts.settings.cached_connections;
+        let crowds = crowd::Crowds::new(&parts.settings.calls);
+        let slots = background::Slots::new(
+            parts.settings.background_refreshes,
+            parts.settings.background_refreshes_per_host,
+        );
         let hosts = refresh::Hosts::new(parts.settings.token_concurrency);
         Arc::new(Self {
             settings: parts.settings,
@@ -130,6 +149,8 @@ impl Engine {
             key_hashing,
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
+            strangers: callback::Strangers::default(),
+            crowds,
             connectors: Cache::new(1_000),
             connections: Cache::new(cached),
             flights: refresh::Flights::default(),
@@ -140,6 +161,10 @@ impl Engine {
             outage: outage::Outage::default(),
             stopping: CancellationToken::new(),
             uses: Mutex::default(),
+            noted_uses: Cache::new(cached),
+            slots,
+            stumbles: Cache::new(10_000),
+            revocations: Semaphore::new(revoke::CONCURRENCY),
         })
     }
 
@@ -156,6 +181,11 @@ impl Engine {
     /// Whether the store answers and can be written.
     pub async fn ready(&self) -> Result<()> {
         Ok(self.store.probe().await?)
+    }
+
+    /// What the store's own clock says; `None` if it has none but the process's.
+    pub async fn store_time(&self) -> Result<Option<Timestamp>> {
+        Ok(self.store.time().await?)
     }
 
     /// Says that a stop is near: a token pair that is safe in the rescue journal is left there for the next start.

@@ -1,9 +1,12 @@
 //! What the engine counts. Labels come from closed sets only: no URL, no user, no name.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// One label: what came of it.
 type ByOutcome = Family<[(&'static str, &'static str); 1], Counter>;
@@ -16,6 +19,9 @@ pub struct Metrics {
     executions: ByOutcome,
     revocations: ByOutcome,
     cache: ByOutcome,
+    background: ByOutcome,
+    notices: ByOutcome,
+    overdue: Gauge<f64, AtomicU64>,
     commits: ByOutcome,
     rescues: ByOutcome,
     unwritten: Gauge,
@@ -53,6 +59,22 @@ impl Metrics {
             "valetkey_connection_cache",
             "Reads of connections, by outcome",
             self.cache.clone(),
+        );
+        registry.register(
+            "valetkey_background",
+            "Connections that background work attended to, by outcome",
+            self.background.clone(),
+        );
+        registry.register(
+            "valetkey_connection_notice",
+            "Ends of connections that were announced, by what ends them",
+            self.notices.clone(),
+        );
+        registry.register_with_unit(
+            "valetkey_background_overdue",
+            "How long the longest due connection has been waiting for background work",
+            Unit::Seconds,
+            self.overdue.clone(),
         );
         registry.register(
             "valetkey_pair_write",
@@ -114,6 +136,18 @@ impl Metrics {
 
     pub(crate) fn cache(&self, outcome: &'static str) {
         self.cache.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn background(&self, outcome: &'static str) {
+        self.background.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn notice(&self, outcome: &'static str) {
+        self.notices.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    pub(crate) fn overdue(&self, since: Duration) {
+        self.overdue.set(since.as_secs_f64());
     }
 
     pub(crate) fn commit(&self, outcome: &'static str) {

@@ -1,24 +1,27 @@
-//! The end of a connection: deleted here at once, and revoked at the provider as far as that can be done.
+//! The end of a connection: here at once, and at the provider as soon as it listens.
+//!
+//! The tombstone and the *job* that tells the provider are one write, so that neither is there without the other. Whoever
+//! wrote the job does it at once, under a lease; should that fail, or the process end, it is done again until the provider
+//! has heard, by whichever replica comes first.
+
+mod delete;
+mod job;
+mod run;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use url::Url;
-use valetkey_core::{AuthMode, ConnectionKey, ConnectionName, ConnectorId, Privilege, Secret};
-use valetkey_oauth::{Revocation, Tokens};
-use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState};
+use tokio::task::JoinHandle;
+use valetkey_core::{AuthMode, ConnectionKey, ConnectionName, ConnectorId, Privilege};
+use valetkey_oauth::Tokens;
+use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow};
 
 use crate::Engine;
 use crate::caller::{Audit, Caller};
 use crate::connector::Connector;
 use crate::error::Result;
-use crate::wire::Outcome;
 
-/// How many connections a deleted connector revokes.
-pub(crate) const MAX_AT_ONCE: u32 = 200;
-
-/// How long a provider may take for one revocation.
-const REVOCATION_TIMEOUT: Duration = Duration::from_secs(10);
+use job::Doomed;
 
 /// How long a caller waits for revocations; they go on without the caller.
 const CALLER_PATIENCE: Duration = Duration::from_secs(10);
@@ -27,7 +30,16 @@ const CALLER_PATIENCE: Duration = Duration::from_secs(10);
 const TOMBSTONE_LIFE: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// How many revocations run at once.
-const CONCURRENCY: usize = 8;
+pub(crate) const CONCURRENCY: usize = 8;
+
+/// How long a job belongs to whoever does it: longer than an attempt takes.
+const LEASE: Duration = Duration::from_secs(120);
+
+/// A connection that was ended, with what is left to do.
+struct Ended {
+    key: ConnectionKey,
+    job: std::result::Result<JobRow, &'static str>,
+}
 
 impl Engine {
     /// Ends the caller's connection.
@@ -54,52 +66,86 @@ impl Engine {
             .connection(&key)
             .outcome("disconnected")
             .detail("to", "disconnected");
-        let before = self.end(&key, audit.row()).await?;
-        self.connections.remove(&key);
-        if let Some(row) = before {
-            self.revoke_in_tasks(connector, vec![row]).await;
+        if let Some(ended) = self.end(&connector, &key, audit.row()).await? {
+            let task = self.revoke_in_task(ended);
+            Self::wait_patiently(task.into_iter().collect()).await;
         }
         Ok(())
     }
 
-    /// Ends the generation that is there when nothing comes between. The row as it was, if it was not ended already.
-    async fn end(&self, key: &ConnectionKey, audit: AuditRow) -> Result<Option<ConnectionRow>> {
-        let until = self.clock.now().plus(TOMBSTONE_LIFE);
+    /// Ends the generation that is there when nothing comes between; `None` if the connection was ended already.
+    async fn end(&self, connector: &Connector, key: &ConnectionKey, audit: AuditRow) -> Result<Option<Ended>> {
         let mut stored = self.store.get_connection(key).await?;
         while let Some(row) = stored.filter(|row| row.state != ConnectionState::Disconnected) {
-            let ended = self.store.disconnect(key, row.generation, until, None, audit.clone());
-            match ended.await? {
-                Committed::Done(_) => return Ok(Some(row)),
+            let (committed, ended) = self.end_generation(connector, &row, audit.clone()).await?;
+            match committed {
+                Committed::Done(_) => return Ok(Some(ended)),
                 Committed::Lost(now) => stored = now.map(|row| *row),
             }
         }
         Ok(None)
     }
 
-    /// Revokes the connections of a connector that was deleted.
-    pub(crate) async fn revoke_all(self: &Arc<Self>, connector: &Arc<Connector>, rows: Vec<ConnectionRow>) {
-        if connector.oauth.is_some() {
-            self.revoke_in_tasks(Arc::clone(connector), rows).await;
+    /// Ends exactly this generation, and writes the job with the tombstone.
+    async fn end_generation(
+        &self,
+        connector: &Connector,
+        row: &ConnectionRow,
+        audit: AuditRow,
+    ) -> Result<(Committed, Ended)> {
+        let until = self.clock.now().plus(TOMBSTONE_LIFE);
+        let job = self.job_for_row(connector, row);
+        let written = job.as_ref().ok().cloned();
+        let committed = self
+            .store
+            .disconnect(&row.key, row.generation, until, written, audit)
+            .await?;
+        if matches!(committed, Committed::Done(_)) {
+            self.connections.remove(&row.key);
+        }
+        let key = row.key.clone();
+        Ok((committed, Ended { key, job }))
+    }
+
+    /// Ends a row that is as it was read, and its grant. Nothing happens if somebody changed it.
+    pub(crate) async fn end_row(
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
+        row: &ConnectionRow,
+        audit: AuditRow,
+    ) -> Result<()> {
+        let (committed, ended) = self.end_generation(connector, row, audit).await?;
+        if matches!(committed, Committed::Done(_)) {
+            self.carry_out(ended).await;
+        }
+        Ok(())
+    }
+
+    /// Revokes on a task that outlives the caller. Nothing is begun after the lease: then somebody else does it.
+    fn revoke_in_task(self: &Arc<Self>, ended: Ended) -> Option<JoinHandle<()>> {
+        let engine = Arc::clone(self);
+        match ended.job {
+            Ok(job) => Some(self.tasks.spawn(async move {
+                let Ok(_permit) = engine.revocations.acquire().await else {
+                    return;
+                };
+                if engine.clock.now() < job.due_at {
+                    engine.run_job(&job).await;
+                }
+            })),
+            Err(outcome) => {
+                self.record_revocation(&ended.key, outcome);
+                None
+            }
         }
     }
 
-    /// Revokes on tasks that outlive the caller; the caller waits for them, but not for ever.
-    async fn revoke_in_tasks(self: &Arc<Self>, connector: Arc<Connector>, rows: Vec<ConnectionRow>) {
-        let permits = Arc::new(tokio::sync::Semaphore::new(CONCURRENCY));
-        let tasks: Vec<_> = rows
-            .into_iter()
-            .map(|row| {
-                let (engine, connector, permits) = (Arc::clone(self), Arc::clone(&connector), Arc::clone(&permits));
-                self.tasks.spawn(async move {
-                    let _permit = permits.acquire().await;
-                    engine.revoke_row(&connector, &row).await;
-                })
-            })
-            .collect();
+    /// Waits for revocations, but not for ever.
+    async fn wait_patiently(revocations: Vec<JoinHandle<()>>) {
         let all = async {
-            for task in tasks {
+            for task in revocations {
                 if let Err(error) = task.await {
-                    tracing::error!(%error, "a revocation ended without a word");
+                    tracing::error!(%error, "a revocation ended without a word; it is tried again");
                 }
             }
         };
@@ -113,109 +159,51 @@ impl Engine {
         let audit = Audit::new("connection.state", self.clock.now())
             .connection(&row.key)
             .outcome("disconnected");
-        self.end(&row.key, audit.row()).await?;
-        self.connections.remove(&row.key);
-        self.revoke_row(connector, row).await;
+        match self.end(connector, &row.key, audit.row()).await? {
+            Some(ended) => self.carry_out(ended).await,
+            // The deletion took the row along; its grant is still alive.
+            None => self.revoke_row(connector, row).await,
+        }
         Ok(())
     }
 
-    async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
-        let outcome = match self.tokens_of(row) {
-            Ok((access, refresh)) => {
-                if self.grant_is_shared(connector, row).await {
-                    "kept_for_another_connection"
-                } else {
-                    self.revoke(connector, &access, refresh.as_ref()).await
-                }
-            }
-            Err(error) => {
-                tracing::error!(connector.id = %row.key.connector, code = %error.code, "tokens to be revoked cannot be opened");
-                "unreadable"
-            }
-        };
-        self.record_revocation(&row.key, outcome);
+    /// Revokes the grant of a row that is no connection any more.
+    pub(crate) async fn revoke_row(&self, connector: &Connector, row: &ConnectionRow) {
+        let job = self.job_for_row(connector, row);
+        self.order_and_settle(&row.key, job).await;
     }
 
-    /// Revokes tokens that were minted for a connection that ended meanwhile.
+    /// Revokes tokens that were minted for a connection and are not kept.
     pub(crate) async fn revoke_tokens(&self, connector: &Connector, key: &ConnectionKey, tokens: &Tokens) {
-        let outcome = self
-            .revoke(connector, &tokens.access_token, tokens.refresh_token.as_ref())
-            .await;
-        self.record_revocation(key, outcome);
+        let doomed = Doomed {
+            access_token: tokens.access_token.clone(),
+            refresh_token: tokens.refresh_token.clone(),
+            account_id: tokens.account_id.clone(),
+        };
+        let job = self.job_for(connector, key, &doomed);
+        self.order_and_settle(key, job).await;
+    }
+
+    /// Writes a job that belongs to no tombstone, and does it. If it cannot be written, once is better than not at all.
+    async fn order_and_settle(&self, key: &ConnectionKey, job: std::result::Result<JobRow, &'static str>) {
+        if let Ok(job) = &job
+            && let Err(error) = self.store.put_job(job.clone()).await
+        {
+            tracing::error!(connector.id = %key.connector, %error, "a revocation cannot be written down; it is tried once");
+        }
+        self.carry_out(Ended { key: key.clone(), job }).await;
+    }
+
+    async fn carry_out(&self, ended: Ended) {
+        match ended.job {
+            Ok(job) => self.run_job(&job).await,
+            Err(outcome) => self.record_revocation(&ended.key, outcome),
+        }
     }
 
     fn record_revocation(&self, key: &ConnectionKey, outcome: &'static str) {
         self.metrics.revocation(outcome);
-        self.audit_later(
-            Audit::new("token.revoke", self.clock.now())
-                .connection(key)
-                .outcome(outcome)
-                .row(),
-        );
-    }
-
-    /// Where the provider ends the whole grant of an account with one token, another connection to it must not suffer.
-    async fn grant_is_shared(&self, connector: &Connector, row: &ConnectionRow) -> bool {
-        let kills = connector
-            .oauth
-            .as_ref()
-            .and_then(|o| o.profile.revoke.as_ref())
-            .is_some_and(|r| r.kills_grant);
-        let Some(account) = row.account_id.as_ref().filter(|_| kills) else {
-            return false;
-        };
-        // If the store cannot say, the other connection is given the benefit of the doubt.
-        self.store.shares_account(&row.key, account).await.unwrap_or(true)
-    }
-
-    fn tokens_of(&self, row: &ConnectionRow) -> Result<(Secret<String>, Option<Secret<String>>)> {
-        let (_, access) = self.open_access(row)?;
-        Ok((access, self.open_refresh(row)?))
-    }
-
-    /// Refresh token first: it is the one that could make new ones (RFC 7009 section 2.1).
-    async fn revoke(
-        &self,
-        connector: &Connector,
-        access: &Secret<String>,
-        refresh: Option<&Secret<String>>,
-    ) -> &'static str {
-        let Some(setup) = &connector.oauth else {
-            return "unsupported";
-        };
-        let Some(endpoint) = setup.revocation_url.as_deref().and_then(|u| Url::parse(u).ok()) else {
-            return "unsupported";
-        };
-        let client = match self.client(connector) {
-            Ok(client) => client,
-            Err(error) => {
-                tracing::error!(code = %error.code, "the client secret for a revocation cannot be opened");
-                return "unreadable";
-            }
-        };
-        let mut worst = "done";
-        let tokens = refresh
-            .map(|t| (t, "refresh_token"))
-            .into_iter()
-            .chain([(access, "access_token")]);
-        for (token, hint) in tokens {
-            let Ok(request) = valetkey_oauth::revocation_request(&setup.profile, &endpoint, &client, token, hint)
-            else {
-                return "unsupported";
-            };
-            match self.wire.send_token(request, REVOCATION_TIMEOUT).await {
-                Outcome::Answered(response) => match valetkey_oauth::read_revocation(&response) {
-                    Revocation::Done => {}
-                    Revocation::Unsupported if hint == "access_token" && refresh.is_some() => {}
-                    Revocation::Unsupported => worst = "unsupported",
-                    Revocation::Failed { .. } => worst = "failed",
-                },
-                Outcome::NotSent(error) | Outcome::Uncertain(error) => {
-                    tracing::warn!(connector.id = %connector.row.id, %error, "the provider could not be told of a revocation");
-                    worst = "failed";
-                }
-            }
-        }
-        worst
+        let audit = Audit::new("token.revoke", self.clock.now());
+        self.audit_later(audit.connection(key).outcome(outcome).row());
     }
 }

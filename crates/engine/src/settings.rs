@@ -13,6 +13,30 @@ pub struct RateLimit {
     pub window: Duration,
 }
 
+/// How many calls to services run at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// With the credential of one connection.
+    pub per_connection: u32,
+    /// Of one space.
+    pub per_space: u32,
+    /// To one host, whoever calls.
+    pub per_host: u32,
+    /// How long a call waits for its turn.
+    pub patience: Duration,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self {
+            per_connection: 64,
+            per_space: 256,
+            per_host: 512,
+            patience: Duration::from_secs(5),
+        }
+    }
+}
+
 /// The engine's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -34,6 +58,12 @@ pub struct Settings {
     pub token_timeout: Duration,
     /// How long a lease lasts; longer than `token_timeout` plus the time to commit.
     pub refresh_lease: Duration,
+    /// How many connections background work attends to at once; none if it is 0.
+    pub background_refreshes: usize,
+    /// How many of them may be at the same token host.
+    pub background_refreshes_per_host: usize,
+    /// After how long without use a connection is disconnected; `None` for never.
+    pub unused_after: Option<Duration>,
     /// How long a caller waits for a refresh; the refresh goes on without the caller.
     pub refresh_patience: Duration,
     /// Token requests to one host that may be under way at the same time.
@@ -42,6 +72,8 @@ pub struct Settings {
     pub response_timeout: Duration,
     /// How many bytes an API may answer to an action.
     pub max_response_content_length: usize,
+    /// How many calls run at the same time.
+    pub calls: CallLimits,
     /// How many connections are remembered (sealed) in memory.
     pub cached_connections: usize,
     /// How old a remembered record may be before the store is asked again; `None` when this process is the only writer.
@@ -64,10 +96,14 @@ impl Default for Settings {
             refresh_margin: Duration::from_secs(300),
             token_timeout: Duration::from_secs(30),
             refresh_lease: Duration::from_secs(40),
+            background_refreshes: 64,
+            background_refreshes_per_host: 32,
+            unused_after: Some(Duration::from_secs(90 * 86_400)),
             refresh_patience: Duration::from_secs(35),
             token_concurrency: 64,
             response_timeout: Duration::from_secs(60),
             max_response_content_length: 1024 * 1024,
+            calls: CallLimits::default(),
             cached_connections: 10_000,
             cache_max_age: None,
         }

@@ -1,6 +1,6 @@
 //! What people and administrators see: standings, and the audit log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +13,14 @@ use valetkey_store::rows::{AuditEntry, AuditFilter, ConnectionRow, ConnectionSta
 
 use crate::Engine;
 use crate::caller::Caller;
-use crate::connector::Connector;
+use crate::connector::{Connector, ConnectorPage, validation};
 use crate::error::{Error, Reason, Result};
 
 /// How many connections of one owner are looked at.
 const MAX_OWNED: u32 = 10_000;
+
+/// How many connectors one question may name.
+const MAX_ASKED: usize = 500;
 
 /// How a caller stands with a connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -41,6 +44,29 @@ pub struct AuthStatus {
     /// Why it must be connected again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// That the connection ends soon, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notice: Option<EndNotice>,
+}
+
+/// That a connection ends soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct EndNotice {
+    /// Why.
+    pub reason: EndReason,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires_at: Timestamp,
+}
+
+/// Why a connection ends soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EndReason {
+    /// The provider ends the grant then, whatever is done: connect again before.
+    Expires,
+    /// Nobody uses it: it is disconnected then. Using it is enough to keep it.
+    Unused,
 }
 
 /// Which records of the audit log.
@@ -132,18 +158,33 @@ impl Engine {
     /// How the caller stands with every connector of the space that needs an account or might.
     pub async fn auth_status(&self, caller: &Caller) -> Result<BTreeMap<String, AuthStatus>> {
         caller.need_one_of(&[Privilege::ConnectorsRead, Privilege::OauthConnect])?;
-        let connectors = self.visible_connectors(&caller.principal).await?;
-        let statuses = self.statuses(&caller.principal, &connectors).await?;
-        let named = connectors.iter().zip(statuses).map(|(c, (user_auth_status, reason))| {
-            (
-                c.row.id.to_string(),
-                AuthStatus {
-                    user_auth_status,
-                    reason,
-                },
-            )
-        });
-        Ok(named.collect())
+        let whole = ConnectorPage::default();
+        let connectors = self.visible_connectors(&caller.principal, whole).await?;
+        self.named_statuses(&caller.principal, &connectors).await
+    }
+
+    /// How the caller stands with these connectors, as far as there are such.
+    pub async fn auth_status_of(
+        &self,
+        caller: &Caller,
+        ids: &BTreeSet<ConnectorId>,
+    ) -> Result<BTreeMap<String, AuthStatus>> {
+        caller.need_one_of(&[Privilege::ConnectorsRead, Privilege::OauthConnect])?;
+        if ids.len() > MAX_ASKED {
+            return Err(validation(format!("connectorIds: must be at most {MAX_ASKED} ids")));
+        }
+        let connectors = self.named_connectors(&caller.principal, ids.iter(), MAX_ASKED).await?;
+        self.named_statuses(&caller.principal, &connectors).await
+    }
+
+    async fn named_statuses(
+        &self,
+        principal: &Principal,
+        connectors: &[Arc<Connector>],
+    ) -> Result<BTreeMap<String, AuthStatus>> {
+        let statuses = self.statuses(principal, connectors).await?;
+        let named = connectors.iter().zip(statuses);
+        Ok(named.map(|(c, status)| (c.row.id.to_string(), status)).collect())
     }
 
     /// The standing with each of these connectors, in their order, from at most two reads of the store.
@@ -151,7 +192,7 @@ impl Engine {
         &self,
         principal: &Principal,
         connectors: &[Arc<Connector>],
-    ) -> Result<Vec<(UserAuthStatus, Option<Reason>)>> {
+    ) -> Result<Vec<AuthStatus>> {
         let wants = |mode| connectors.iter().any(|c| c.has_flow() && c.row.auth_mode == mode);
         let mut rows = Vec::new();
         if wants(AuthMode::Shared) {
@@ -178,9 +219,34 @@ impl Engine {
             .iter()
             .map(|c| {
                 let row = by_connector.get(&(&c.row.id, c.row.auth_mode == AuthMode::PerUser));
-                standing(c, row.copied(), now)
+                self.standing(c, row.copied(), now)
             })
             .collect())
+    }
+
+    /// What a stored connection means for its owner, now.
+    fn standing(&self, connector: &Connector, row: Option<&ConnectionRow>, now: Timestamp) -> AuthStatus {
+        let status = |user_auth_status, reason| AuthStatus {
+            user_auth_status,
+            reason,
+            notice: None,
+        };
+        let Some(row) = row.filter(|_| connector.has_flow()) else {
+            let none = if connector.has_flow() {
+                UserAuthStatus::NotConnected
+            } else {
+                UserAuthStatus::NotApplicable
+            };
+            return status(none, None);
+        };
+        match needs_person(connector, row, now) {
+            None => AuthStatus {
+                notice: self.end_notice(connector, row, now),
+                ..status(UserAuthStatus::Connected, None)
+            },
+            Some(Reason::NoToken) => status(UserAuthStatus::NotConnected, None),
+            Some(reason) => status(UserAuthStatus::Reauthorize, Some(reason)),
+        }
     }
 
     /// Reads the audit log of the caller's space.
@@ -209,21 +275,6 @@ impl Engine {
             records: entries.into_iter().map(AuditView::from).collect(),
             next,
         })
-    }
-}
-
-/// What a stored connection means for its owner, now.
-fn standing(connector: &Connector, row: Option<&ConnectionRow>, now: Timestamp) -> (UserAuthStatus, Option<Reason>) {
-    if !connector.has_flow() {
-        return (UserAuthStatus::NotApplicable, None);
-    }
-    match row {
-        None => (UserAuthStatus::NotConnected, None),
-        Some(row) => match needs_person(connector, row, now) {
-            None => (UserAuthStatus::Connected, None),
-            Some(Reason::NoToken) => (UserAuthStatus::NotConnected, None),
-            Some(reason) => (UserAuthStatus::Reauthorize, Some(reason)),
-        },
     }
 }
 

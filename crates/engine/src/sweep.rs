@@ -7,20 +7,23 @@ use crate::error::Result;
 const BATCH: u32 = 1_000;
 
 impl Engine {
-    /// Removes flows that ended and counted attempts that no limit looks at any more. How many rows went.
+    /// Removes flows that ended, counted attempts that no limit looks at any more, and tombstones that are old enough. How
+    /// many rows went.
     pub async fn sweep(&self) -> Result<u64> {
         let now = self.clock.now();
         let window = self
             .settings
             .authorize_limit
             .window
-            .max(self.settings.callback_limit.window);
+            .max(self.settings.callback_limit.window)
+            .max(self.settings.flow_ttl);
         let mut removed = 0;
         loop {
             let flows = self.store.sweep_flows(now, BATCH).await?;
             let attempts = self.store.sweep_limits(now.minus(window), BATCH).await?;
-            removed += flows + attempts;
-            if flows < u64::from(BATCH) && attempts < u64::from(BATCH) {
+            let tombstones = self.store.sweep_tombstones(now, BATCH).await?;
+            removed += flows + attempts + tombstones;
+            if [flows, attempts, tombstones].into_iter().all(|n| n < u64::from(BATCH)) {
                 return Ok(removed);
             }
         }

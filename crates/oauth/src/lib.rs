@@ -11,7 +11,7 @@
 //!    [`Callback::check_issuer`].
 //! 4. Send [`TokenRequest::request`] with [`Grant::AuthorizationCode`], and read the answer with
 //!    [`read_token_response`].
-//! 5. Use the token: [`apply::authorization_header`].
+//! 5. Use the token: [`apply::authorization_header`]. Where an API wants a stronger sign-in, [`read_step_up`] says which.
 //! 6. Renew it with [`Grant::RefreshToken`] and [`read_refresh_response`]. Keep the old refresh token when the answer
 //!    has none. After an error, [`TokenError::class`] says what it means for the grant; when no answer came at all,
 //!    [`profile::Rotation::recovery`] says whether the same refresh token may be sent again.
@@ -51,6 +51,7 @@ pub mod par;
 pub mod profile;
 pub mod response;
 pub mod revoke;
+pub mod step_up;
 mod text;
 pub mod token;
 
@@ -63,6 +64,7 @@ pub use par::{par_request, pushed_url, read_par_response};
 pub use profile::{ErrorClass, Profile, ProfileError, Recovery, Rotation};
 pub use response::{TokenError, Tokens, read_refresh_response, read_token_response};
 pub use revoke::{Revocation, read_revocation, revocation_request};
+pub use step_up::{StepUp, read_step_up};
 pub use token::{Client, Grant, TokenRequest, TokenRequestError};
 
 /// The largest answer that is read: 1 MiB. The wire should stop there too.

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use url::Url;
-use valetkey_core::{Request, Response};
+use valetkey_core::{ErrorCode, Request, Response};
 
 use crate::flow::{AuthorizationRequest, AuthorizeError, with_query};
 use crate::message;
-use crate::profile::{BodyFormat, Profile};
+use crate::profile::{BodyFormat, ErrorClass, Profile};
 use crate::response::{TokenError, failure, read_body, refusal};
 use crate::token::{Client, TokenRequestError};
 
@@ -35,6 +35,15 @@ pub fn par_request(
 /// Reads the answer: the reference, to be used once, and how long it lives from when the request was sent (section 2.2).
 pub fn read_par_response(response: &Response) -> Result<(String, Duration), TokenError> {
     let profile = Profile::default();
+    if response.status == 413 {
+        // Section 2.3. The same request will be as large the next time.
+        let sentence = "the provider says that the authorization request is too large";
+        return Err(TokenError::new(
+            ErrorClass::Config,
+            ErrorCode::ProviderConfigError,
+            sentence,
+        ));
+    }
     let answer = read_body(&profile.response, response);
     if !matches!(response.status, 200 | 201) {
         return Err(failure(&profile, response, answer));

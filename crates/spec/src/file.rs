@@ -101,7 +101,7 @@ pub(crate) struct Auth {
 }
 
 /// What a connector type changes about a field of an auth type. Naming an optional extra (`issuer`, `resource`,
-/// `revocationUrl`, `extraParams`, `rotation`) offers it.
+/// `revocationUrl`, `pushedAuthorizationUrl`, `extraParams`, `rotation`) offers it.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Field {

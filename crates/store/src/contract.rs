@@ -200,9 +200,9 @@ pub trait Refreshes: Send + Sync {
         lease: Duration,
     ) -> Result<bool>;
 
-    /// Writes the pair that a refresh brought: the new generation is `generation + 1`, the intent and the notice end, the
-    /// state is active. Only if the stored generation is exactly `generation` and it is not disconnected. The lease is
-    /// not asked for: whoever holds the pair that comes from the stored one may write it.
+    /// Writes the pair that a refresh brought: the new generation is `generation + 1`, the intent ends, the state is active.
+    /// Only if the stored generation is exactly `generation` and it is not disconnected. The lease is not asked for: whoever
+    /// holds the pair that comes from the stored one may write it. Notices stay: a refresh does not move every end.
     async fn finish_refresh(
         &self,
         key: &ConnectionKey,

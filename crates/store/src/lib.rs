@@ -5,11 +5,19 @@
 //! races. The store holds sealed bytes and cannot open them. An audit record that belongs to a change is written in the
 //! same transaction as the change.
 
+// Test support names the crate as tests outside of it do.
+#[cfg(all(test, feature = "postgres"))]
+extern crate self as valetkey_store;
+
 mod contract;
+mod copy;
 mod error;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 pub use contract::{AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, Transfer, Vault};
+pub use copy::{Copied, CopyError, copy};
 pub use error::StoreError;

@@ -132,7 +132,7 @@ pub struct ConnectionRow {
     pub due_at: Option<Timestamp>,
     /// When it was last used, to the hour or so: uses are noted late and together.
     pub used_at: Timestamp,
-    /// The last notice that was given ahead of an end (`expires`, `unused`), so that it is given once.
+    /// The notices that were given ahead of ends, so that each is given once.
     pub notice: Option<String>,
 }
 

@@ -1,35 +1,37 @@
 //! The composition root: builds the application from its settings, runs it, and stops it in order.
 
-use std::fs::DirBuilder;
+mod place;
+
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use valetkey_core::Secret;
+use valetkey_core::{Clock, Secret};
 use valetkey_engine::{Engine, OpenVaultError, Parts, Settings, open_vault};
 use valetkey_seal::{MasterKey, SealError};
 use valetkey_spec::Catalogue;
-use valetkey_store::sqlite::SqliteStore;
-use valetkey_store::{Store, StoreError, Vault as _};
+use valetkey_store::Vault;
 
 use crate::config::Config;
 use crate::http::{AppState, Front, FrontMetrics};
 use crate::journal::FileJournal;
 use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
+use crate::work::ClockMetrics;
+use crate::workers::Workers;
+use place::Place;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The data directory is in use.
+    /// The data directory is in use, or the database cannot be used now.
     #[error("{0}")]
-    InUse(String),
+    NotNow(String),
     /// The master key is missing or another one, or a setting is wrong.
     #[error("{0}")]
     Configuration(String),
@@ -38,7 +40,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::InUse(_) => 75,
+            Self::NotNow(_) => 75,
             Self::Configuration(_) => 78,
         }
     }
@@ -51,7 +53,9 @@ pub(crate) struct App {
     pub(crate) first_key: Option<Secret<String>>,
     front: Arc<Front>,
     listener: TcpListener,
-    store: Arc<SqliteStore>,
+    place: Place,
+    clock: Arc<SystemClock>,
+    clock_metrics: ClockMetrics,
     connections: TaskTracker,
     tasks: TaskTracker,
     stopping: CancellationToken,
@@ -60,28 +64,31 @@ pub(crate) struct App {
 /// The engine with what it stands on.
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) store: Arc<SqliteStore>,
+    pub(crate) place: Place,
+    pub(crate) clock: Arc<SystemClock>,
     pub(crate) tasks: TaskTracker,
 }
 
-/// Opens the data directory and builds the engine.
+/// Opens the store and builds the engine.
 pub(crate) async fn build_core(config: &Config) -> Result<Core> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&config.data_dir)
-        .with_context(|| format!("data_dir: cannot make {}", config.data_dir.display()))?;
-    let store = Arc::new(open_store(&config.data_dir)?);
+    build_core_on(Place::open(config).await?, config, SystemClock::new()).await
+}
+
+async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Result<Core> {
+    let store = place.store();
     let rng = Arc::new(SystemRng);
-    let clock = Arc::new(SystemClock::new());
-    let master = master_key(config, &store, &rng).await?;
+    let clock = Arc::new(clock);
+    let asked_at = clock.monotonic();
+    if let Some(time) = store.time().await? {
+        clock.anchor(time, asked_at);
+    }
+    let master = master_key(config, &place, &*store, &rng).await?;
     let ring = open_vault(&*store, &master, &*clock, &*rng)
         .await
         .map_err(|error| match error {
             OpenVaultError::Seal(SealError::WrongMasterKey) => Refusal::Configuration(format!(
-                "the master key does not open {}: it is not the one that this data directory was made with. \
-             Put the right one back ({}); nothing was changed",
-                config.data_dir.display(),
+                "the master key does not open {place}: it is not the one that this was made with. \
+                 Put the right one back ({}); nothing was changed",
                 config.master_key_file.display()
             ))
             .into(),
@@ -95,7 +102,7 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         allow_insecure_http: config.allow_insecure_http.clone(),
         upstreams: config.upstreams.clone(),
         extra_ca_file: config.extra_ca_file.clone(),
-        connect_timeout: std::time::Duration::from_secs(5),
+        connect_timeout: Duration::from_secs(5),
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
     let rescue = config.data_dir.join("rescue");
@@ -103,16 +110,21 @@ pub(crate) async fn build_core(config: &Config) -> Result<Core> {
         .map_err(|e| Refusal::Configuration(format!("data_dir: cannot use {}: {e}", rescue.display())))?;
     let engine = Engine::new(Parts {
         settings: engine_settings(config),
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store,
         wire: Arc::new(wire),
         journal: Arc::new(journal),
-        clock,
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
         rng,
         ring,
         catalogue,
         tasks: tasks.clone(),
     });
-    Ok(Core { engine, store, tasks })
+    Ok(Core {
+        engine,
+        place,
+        clock,
+        tasks,
+    })
 }
 
 fn engine_settings(config: &Config) -> Settings {
@@ -126,46 +138,50 @@ fn engine_settings(config: &Config) -> Settings {
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
         // Three quarters of a lease are for one request.
-        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + std::time::Duration::from_secs(10)),
-        refresh_patience: config.token_timeout + std::time::Duration::from_secs(5),
+        refresh_lease: (config.token_timeout * 4 / 3).max(config.token_timeout + Duration::from_secs(10)),
+        refresh_patience: config.token_timeout + Duration::from_secs(5),
         token_concurrency: config.token_concurrency,
+        background_refreshes: config.background_refreshes,
+        background_refreshes_per_host: config.background_refreshes_per_host,
+        unused_after: config.unused_after,
         response_timeout: config.response_timeout,
         max_response_content_length: config.max_response_content_length,
+        calls: config.calls,
+        // Another process may have changed what this one remembers of a shared store.
+        cache_max_age: config.database.is_some().then_some(Duration::from_secs(1)),
         ..Settings::default()
     }
 }
 
-fn open_store(data_dir: &Path) -> Result<SqliteStore> {
-    SqliteStore::open(&data_dir.join("valetkey.db")).map_err(|error| match error {
-        StoreError::Unavailable(_) => Refusal::InUse(format!("data_dir {}: {error}", data_dir.display())).into(),
-        StoreError::Corrupt(_) => Refusal::Configuration(format!("data_dir {}: {error}", data_dir.display())).into(),
-    })
-}
-
-/// The master key: given, read from its file, or made for a new data directory. It is never made for one that exists.
-async fn master_key(config: &Config, store: &SqliteStore, rng: &SystemRng) -> Result<MasterKey> {
+/// The master key: given, read from its file, or made for a new store. It is never made for one that exists.
+async fn master_key(config: &Config, place: &Place, vault: &dyn Vault, rng: &SystemRng) -> Result<MasterKey> {
     let refuse = |what: &str, error: &dyn std::fmt::Display| Refusal::Configuration(format!("{what}: {error}"));
     if let Some(text) = &config.master_key {
         return Ok(MasterKey::parse(text.expose()).map_err(|e| refuse("master_key", &e))?);
     }
     let file = &config.master_key_file;
-    let place = format!("master_key_file {}", file.display());
+    let key = format!("master_key_file {}", file.display());
     if file.exists() {
-        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&place, &e))?);
+        return Ok(MasterKey::read_file(file).map_err(|e| refuse(&key, &e))?);
     }
-    if store.vault().await?.is_some() {
+    if vault.vault().await?.is_some() {
         return Err(Refusal::Configuration(format!(
-            "{place} does not exist, but {} was made with one. Put the file back, or set master_key; nothing was changed",
-            config.data_dir.display()
+            "{key} does not exist, but {place} was made with one. Put the file back, or set master_key; nothing was changed"
         ))
         .into());
     }
-    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&place, &e))?)
+    Ok(MasterKey::create_file(file, rng).map_err(|e| refuse(&key, &e))?)
 }
 
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
-    let Core { engine, store, tasks } = build_core(config).await?;
+    let place = Place::open_patiently(config).await?;
+    let Core {
+        engine,
+        place,
+        clock,
+        tasks,
+    } = build_core_on(place, config, SystemClock::new()).await?;
     // Before anybody is served: what is in the journal is newer than what is in the store.
     engine
         .replay_journal()
@@ -181,8 +197,16 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     engine.metrics().register(&mut registry);
     let metrics = FrontMetrics::default();
     metrics.register(&mut registry);
+    let clock_metrics = ClockMetrics::default();
+    clock_metrics.register(&mut registry);
     let public_base_url = config.public_base_url.as_ref().map(url::Url::as_str);
-    let state = AppState::new(Arc::clone(&engine), registry, stopping.clone(), public_base_url);
+    let state = AppState::new(
+        Arc::clone(&engine),
+        registry,
+        stopping.clone(),
+        public_base_url,
+        place.kind(),
+    );
     let front = Front::new(
         Arc::clone(&engine),
         crate::http::router(state),
@@ -198,7 +222,9 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         first_key,
         front: Arc::new(front),
         listener,
-        store,
+        place,
+        clock,
+        clock_metrics,
         connections: TaskTracker::new(),
         tasks,
         stopping,
@@ -218,10 +244,18 @@ impl App {
 
     /// Serves until the stop, then finishes what must not be cut off: requests, refreshes and their writes, the audit log.
     pub(crate) async fn run(self) -> Result<()> {
-        crate::work::start(&self.engine, &self.tasks, &self.stopping);
+        crate::work::start(
+            &self.engine,
+            &self.clock,
+            &self.clock_metrics,
+            &self.tasks,
+            &self.stopping,
+        );
+        let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
             self.front,
+            &workers,
             self.connections.clone(),
             self.stopping.clone(),
         )
@@ -231,8 +265,12 @@ impl App {
         self.tasks.close();
         self.connections.wait().await;
         self.tasks.wait().await;
+        drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
-        self.store.close();
+        self.place.close();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,7 +27,7 @@ enum Command {
     Serve(Settings),
     /// Run everything offline for a look: the server, a sandbox provider, and a page to click through.
     Demo(demo::Options),
-    /// Create, list or delete API keys in the data directory, while no server runs on it.
+    /// Create, list or delete API keys; in a data directory only while no server runs on it.
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
@@ -69,7 +69,7 @@ pub(crate) struct Settings {
     /// Where the embedded store and the master key live.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Another store than the embedded one.
+    /// A database to keep everything in instead: `postgres://user@host/name`. A password belongs in the settings' file.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// Where browsers reach this server.
@@ -165,8 +165,8 @@ fn dispatch(command: Command) -> Result<()> {
             let config = settings.read()?;
             runtime()?.block_on(async {
                 let core = app::build_core(&config).await?;
-                core.store.close();
-                say(&format!("{} is at this version", config.data_dir.display()))
+                core.place.close();
+                say(&format!("{} is at this version", core.place))
             })
         }
         Command::CheckConfig { example: true, .. } => say(crate::config::example().trim_end()),
@@ -272,6 +272,6 @@ async fn keys(command: KeysCommand) -> Result<()> {
         KeysCommand::Delete { id, .. } => core.engine.delete_key(&operator, &id).await?,
     }
     core.engine.flush_audit().await?;
-    core.store.close();
+    core.place.close();
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! `app` is the composition root: the only place that sees all rooms and builds things. `http` serves the API and the
 //! pages, `wire` sends requests out, `journal` keeps what the store does not take, `config` reads settings, `work` runs
-//! what nobody waits for, `demo` is a playground.
+//! what nobody waits for, `workers` are the threads that serve, `demo` is a playground.
 
 mod app;
 mod cli;
@@ -14,5 +14,6 @@ mod system;
 mod telemetry;
 mod wire;
 mod work;
+mod workers;
 
 pub use cli::run;

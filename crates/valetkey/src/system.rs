@@ -1,33 +1,10 @@
 //! The real clock and the real random source.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+pub(crate) mod clock;
 
-use valetkey_core::{Clock, Rng, Timestamp};
+use valetkey_core::Rng;
 
-/// The operating system's clocks.
-#[derive(Debug)]
-pub(crate) struct SystemClock {
-    start: Instant,
-}
-
-impl SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the injected clock's one real source")]
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now() }
-    }
-}
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the injected clock's one real source")]
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.start.elapsed()
-    }
-}
+pub(crate) use clock::SystemClock;
 
 /// The operating system's random generator.
 #[derive(Debug)]

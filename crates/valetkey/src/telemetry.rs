@@ -5,12 +5,13 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
 /// Crates that handle bytes of the wire say nothing below this level, whatever the filter asks for.
-const CAPPED: [&str; 5] = [
+const CAPPED: [&str; 6] = [
     "hyper=info",
     "hyper_util=info",
     "rustls=info",
     "tokio_rustls=info",
     "h2=info",
+    "tokio_postgres=info",
 ];
 
 /// Starts logging. What was logged is written when the guard is dropped.

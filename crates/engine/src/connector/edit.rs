@@ -8,7 +8,7 @@ use valetkey_core::{AuthMode, ConnectorId, ErrorCode, Privilege};
 use valetkey_spec::{AuthType, Spec};
 use valetkey_store::rows::{ConnectorRow, Digest};
 
-use super::{Connector, ConnectorView, invalid, not_found, validation};
+use super::{Connector, ConnectorView, invalid, validation};
 use crate::Engine;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -185,31 +185,17 @@ impl Engine {
         self.view(&caller.principal, &Arc::new(connector)).await
     }
 
-    /// Deletes a connector with its connections, which are revoked at the provider as far as time allows.
+    /// Deletes a connector with its connections, whose grants end at the provider as well.
     pub async fn delete_connector(self: &Arc<Self>, caller: &Caller, id: &ConnectorId) -> Result<()> {
         caller.need(Privilege::ConnectorsWrite)?;
         let connector = self.connector(&caller.principal, id).await?;
-        let connections = self
-            .store
-            .list_connections(&connector.row.space, id, None, crate::revoke::MAX_AT_ONCE)
-            .await?;
         let audit = caller
             .audit("config.change", self.clock.now())
             .connector(id)
             .detail("change", "connector.delete");
-        if !self
-            .store
-            .delete_connector(&connector.row.space, id, audit.row())
-            .await?
-        {
-            return Err(not_found());
-        }
+        let deleted = self.delete_with_connections(&connector, audit.row()).await;
         self.forget_connector(&connector.row);
-        for row in &connections {
-            self.connections.remove(&row.key);
-        }
-        self.revoke_all(&connector, connections).await;
-        Ok(())
+        deleted
     }
 
     /// A connector whose redirect URI is its id must not take the name of a type: the two would share a redirect URI,
@@ -273,6 +259,7 @@ fn check_oauth(connector: &Connector) -> Result<()> {
         ("authorizationUrl", &setup.authorization_url),
         ("tokenUrl", &setup.token_url),
         ("revocationUrl", &setup.revocation_url),
+        ("pushedAuthorizationUrl", &setup.pushed_authorization_url),
     ];
     for (name, url) in urls {
         if let Some(url) = url {

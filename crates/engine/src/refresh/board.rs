@@ -32,6 +32,11 @@ struct Boarding {
 }
 
 impl Flights {
+    /// How many are under way.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ConnectionKey, Boarding>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -97,15 +102,12 @@ impl Engine {
         why: Why,
     ) -> error::Result<Arc<CachedConnection>> {
         let (mut landing, _seat) = self.board(connector, key, generation, why, Rank::Caller)?;
-        let landed = tokio::time::timeout(self.settings.refresh_patience, landing.wait_for(Option::is_some)).await;
-        let Ok(landed) = landed else {
-            self.metrics.refresh("wait_over");
-            return Err(busy("the caller waited as long as it can").into());
-        };
-        match landed.as_deref() {
-            Ok(Some(Ok(connection))) => Ok(Arc::clone(connection)),
-            Ok(Some(Err(failure))) => Err(failure.clone().into()),
-            Ok(None) | Err(_) => Err(Error::internal("a refresh ended without a word")),
+        match tokio::time::timeout(self.settings.refresh_patience, landed(&mut landing)).await {
+            Ok(landed) => landed,
+            Err(_) => {
+                self.metrics.refresh("wait_over");
+                Err(busy("the caller waited as long as it can").into())
+            }
         }
     }
 
@@ -119,6 +121,17 @@ impl Engine {
         if let Err(failure) = self.board(connector, key, generation, Why::Expired, Rank::Background) {
             tracing::debug!(code = %failure.code, cause = failure.cause, "a refresh ahead of time was put off");
         }
+    }
+
+    /// Renews a connection ahead of time and waits for the flight, behind everybody who needs a token now.
+    pub(crate) async fn renew_ahead(
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
+        key: &ConnectionKey,
+        generation: i64,
+    ) -> error::Result<Arc<CachedConnection>> {
+        let (mut landing, _) = self.board(connector, key, generation, Why::Expired, Rank::Background)?;
+        landed(&mut landing).await
     }
 
     /// Joins the flight of a connection, or starts it.
@@ -172,6 +185,15 @@ impl Engine {
             land.send_replace(Some(landing));
         });
         Ok(ticket)
+    }
+}
+
+/// How a flight ended.
+async fn landed(landing: &mut watch::Receiver<Option<Landing>>) -> error::Result<Arc<CachedConnection>> {
+    match landing.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(Ok(connection))) => Ok(Arc::clone(connection)),
+        Ok(Some(Err(failure))) => Err(failure.clone().into()),
+        Ok(None) | Err(_) => Err(Error::internal("a refresh ended without a word")),
     }
 }
 

@@ -105,11 +105,10 @@ impl Engine {
         let row = ConnectionRow {
             generation: before.generation + 1,
             state: ConnectionState::Active,
+            due_at: self.due_after(&flight.connector, before, &grant),
             grant: Some(grant),
             refreshed_at: Some(now),
             intent: None,
-            due_at: None,
-            notice: None,
             ..before.clone()
         };
         let pair = Arc::new(Pair::new(row, now, audit.row()));

@@ -190,7 +190,11 @@ impl Engine {
 
     /// Ends an intent whose token was not sent, or was answered without a change: the connection is as it was.
     pub(super) async fn give_back(&self, held: &Held, audit: Option<Audit>) {
-        match self.release(&held.row, Released::default(), audit).await {
+        let released = Released {
+            state: None,
+            due_at: self.due_after_release(None),
+        };
+        match self.release(&held.row, released, audit).await {
             Ok(Committed::Done(row) | Committed::Lost(Some(row))) => drop(self.remember(*row)),
             Ok(Committed::Lost(None)) => drop(self.connections.remove(&held.row.key)),
             Err(failure) => tracing::warn!(

@@ -14,7 +14,7 @@ use super::request::{masked, request_for};
 use crate::Engine;
 use crate::caller::Audit;
 use crate::error::Error;
-use crate::grant::Minted;
+use crate::grant::{Minted, NewGrant};
 use crate::wire::Outcome;
 
 impl Engine {
@@ -67,8 +67,11 @@ impl Engine {
             .connection(&flight.key)
             .detail("grant", "client_credentials");
         self.metrics.refresh("ok");
-        Ok(self
-            .store_new_grant(&connector, &flight.key, minted, audit.row())
-            .await?)
+        // The account is the client itself, whatever an answer calls it.
+        let stored = self.store_new_grant(&connector, &flight.key, &minted, true, audit.row());
+        match stored.await? {
+            NewGrant::Stored { connection, .. } => Ok(connection),
+            NewGrant::OtherAccount(_) => Err(Error::internal("a minted grant was refused for its account").into()),
+        }
     }
 }

@@ -201,9 +201,9 @@ impl Engine {
             .detail("from", "reauthorize")
             .detail("to", "active");
         let renewed = Renewed {
+            due_at: self.due_after(connector, &row, &grant),
             grant,
             at: row.refreshed_at.unwrap_or(row.connected_at),
-            due_at: None,
         };
         let done = self.store.finish_refresh(key, row.generation, renewed, audit.row());
         if let Committed::Done(row) = done.await? {

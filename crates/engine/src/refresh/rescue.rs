@@ -235,7 +235,8 @@ impl Entry {
             connected_at: Timestamp(self.connected_at),
             refreshed_at: Some(Timestamp(self.at)),
             intent: None,
-            due_at: None,
+            // At once: background work looks at it and says when it is due again.
+            due_at: Some(Timestamp(self.at)),
             used_at: Timestamp(self.used_at),
             notice: None,
         })

@@ -1,8 +1,12 @@
 //! The engine on a real store, with time, randomness and the network in the test's hands.
 
+mod background;
+mod crowd;
 mod faults;
+mod herd;
 mod isolation;
 mod life;
+mod notices;
 mod provider;
 mod refresh;
 mod refresh_crash;
@@ -11,6 +15,8 @@ mod refresh_limits;
 mod refresh_lost;
 mod refresh_nodes;
 mod refresh_store;
+mod revocation;
+mod stage;
 mod support;
 mod sweeping;
 mod town;

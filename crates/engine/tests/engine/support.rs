@@ -178,8 +178,8 @@ pub(crate) fn caller_in(space: &str, user: Option<&str>) -> Caller {
             user: user.map(|u| ProfileUid::new(u).expect("a user")),
             space: SpaceId::new(space).expect("a space"),
         },
-        request_id: "r".to_owned(),
-        address: "127.0.0.1".to_owned(),
+        request_id: "r".into(),
+        address: "127.0.0.1".into(),
     }
 }
 

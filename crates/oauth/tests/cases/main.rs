@@ -10,6 +10,7 @@ mod push;
 mod request;
 mod revoke;
 mod shape;
+mod step_up;
 
 use std::collections::BTreeMap;
 

@@ -86,7 +86,7 @@ fn a45_refusals_are_those_of_a_token_endpoint() {
             ErrorCode::ClientRejected,
         ),
         (answer(405, ""), ErrorClass::Config, ErrorCode::ProviderConfigError),
-        (answer(413, ""), ErrorClass::Transient, ErrorCode::ProviderBadResponse),
+        (answer(413, ""), ErrorClass::Config, ErrorCode::ProviderConfigError),
         (answer(429, ""), ErrorClass::RateLimited, ErrorCode::ProviderUnavailable),
         (answer(503, ""), ErrorClass::Transient, ErrorCode::ProviderUnavailable),
         (answer(302, ""), ErrorClass::Transient, ErrorCode::ProviderRedirected),

@@ -125,6 +125,7 @@ const AUTHORIZATION_CODE: &[Known] = &[
     hidden("tokenTypePath", "Path of the token type", Shape::Text),
     hidden("tokenType", "Token type", Shape::Text),
     extra("revocationUrl", "Revocation URL", Shape::Url),
+    extra("pushedAuthorizationUrl", "Pushed authorization URL", Shape::Url),
     extra("issuer", "Issuer", Shape::Url),
     extra("resource", "Resource", Shape::Url),
     extra(

@@ -18,6 +18,8 @@ pub struct OauthSetup {
     pub token_url: Option<String>,
     /// Where tokens are revoked.
     pub revocation_url: Option<String>,
+    /// Where authorization requests are pushed before the browser leaves (RFC 9126). Absent where it carries them itself.
+    pub pushed_authorization_url: Option<String>,
     /// Whose published metadata has the endpoints that are absent here.
     pub issuer: Option<String>,
     /// The resource that tokens are for (RFC 8707).
@@ -41,6 +43,7 @@ impl AuthType {
             authorization_url: text("authorizationUrl"),
             token_url: text("tokenUrl"),
             revocation_url: text("revocationUrl"),
+            pushed_authorization_url: text("pushedAuthorizationUrl"),
             issuer,
             resource: text("resource"),
             scopes: scopes_of(&text("scope").unwrap_or_default()),

@@ -212,7 +212,6 @@ fn finish(
     row.refreshed_at = Some(renewed.at);
     row.due_at = renewed.due_at;
     row.intent = None;
-    row.notice = None;
     change(conn, &row)?;
     audit::append(conn, audit)?;
     Ok(Committed::Done(Box::new(row)))

@@ -171,7 +171,12 @@ pub(crate) async fn a_refresh_says_when_the_connection_is_due_next(engine: &dyn 
         let finished = store.finish_refresh(&key, 1, renewed, audit("token.refresh"));
         assert!(matches!(finished.await.expect("an answer"), Committed::Done(_)));
         let row = stored(&*store, uid).await;
-        assert_eq!((row.due_at, row.notice, row.used_at), (due_at, None, NOW), "{uid}");
+        let notice = row.notice.as_deref();
+        assert_eq!(
+            (row.due_at, notice, row.used_at),
+            (due_at, Some("expires"), NOW),
+            "{uid}"
+        );
     }
     let released = Released {
         state: None,

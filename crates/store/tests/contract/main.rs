@@ -1,10 +1,11 @@
 //! The contract of the store, the same for every engine: a function per sentence, and one list of them below.
-#![cfg(feature = "sqlite")]
 
 mod audit;
 mod connections;
 mod connectors;
+mod copying;
 mod due;
+mod engines;
 mod fixtures;
 mod flows;
 mod jobs;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use valetkey_store::Store;
-use valetkey_store::sqlite::SqliteStore;
 
 /// A place where a store can be opened again and again.
 #[async_trait]
@@ -31,32 +31,40 @@ trait Engine: Sync {
     async fn another(&self) -> Box<dyn Engine>;
 }
 
-struct Sqlite(tempfile::TempDir);
-
-impl Sqlite {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
-    }
-}
-
-#[async_trait]
-impl Engine for Sqlite {
-    async fn open(&self) -> Arc<dyn Store> {
-        Arc::new(SqliteStore::open(&self.0.path().join("valetkey.db")).expect("a store"))
-    }
-
-    async fn another(&self) -> Box<dyn Engine> {
-        Box::new(Self::new())
-    }
-}
-
+/// Every sentence on every engine, each in a place of its own. `PostgreSQL` is there twice, because behind a pooler
+/// nothing may be kept in a session.
 macro_rules! contract {
     ($($subject:ident: $($sentence:ident)+;)+) => {
+        #[cfg(feature = "sqlite")]
         mod sqlite {
             $(mod $subject {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
                 async fn $sentence() {
-                    crate::$subject::$sentence(&crate::Sqlite::new()).await;
+                    crate::$subject::$sentence(&crate::engines::Sqlite::new()).await;
+                })+
+            })+
+        }
+
+        #[cfg(feature = "postgres")]
+        mod postgres {
+            $(mod $subject {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $sentence() {
+                    if let Some(engine) = crate::engines::Postgres::new().await {
+                        crate::$subject::$sentence(&engine).await;
+                    }
+                })+
+            })+
+        }
+
+        #[cfg(feature = "postgres")]
+        mod g30_postgres_behind_a_pooler {
+            $(mod $subject {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $sentence() {
+                    if let Some(engine) = crate::engines::Pooled::new().await {
+                        crate::$subject::$sentence(&engine).await;
+                    }
                 })+
             })+
         }
@@ -155,6 +163,10 @@ contract! {
         a_record_that_is_there_already_fails_the_import_and_nothing_is_written
         a_page_begins_after_a_record_of_its_own_table
         records_of_the_audit_log_go_on_after_those_that_arrived;
+    copying:
+        a_copy_has_everything_and_a_second_one_finds_nothing_to_do
+        a_copy_that_was_cut_off_is_taken_up_where_it_stopped
+        a_copy_into_a_store_with_records_of_its_own_is_refused;
     audit:
         records_are_read_newest_first_as_they_were_written
         every_filter_chooses

@@ -28,7 +28,7 @@ async fn put(store: &dyn Store, row: ConnectionRow) {
 }
 
 /// Something in every table, in every state that it can have.
-async fn fill(store: &dyn Store) {
+pub(crate) async fn fill(store: &dyn Store) {
     assert!(store.init_vault(vault()).await.expect("written"));
     for id in ["b", "C", "a"] {
         assert!(
@@ -113,7 +113,7 @@ async fn read(store: &dyn Store, table: Table, limit: u32) -> Vec<Record> {
     }
 }
 
-async fn read_all(store: &dyn Store) -> Vec<Record> {
+pub(crate) async fn read_all(store: &dyn Store) -> Vec<Record> {
     let mut all = Vec::new();
     for table in Table::ALL {
         all.extend(read(store, table, 100).await);

@@ -16,7 +16,8 @@ use ipnet::IpNet;
 use toml::Value;
 use url::Url;
 use valetkey_core::Secret;
-use valetkey_engine::RateLimit;
+use valetkey_engine::{CallLimits, RateLimit};
+use valetkey_store::postgres::Address;
 
 use table::{Kind, SETTINGS};
 
@@ -27,6 +28,7 @@ pub(crate) use table::example;
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     pub(crate) data_dir: PathBuf,
+    pub(crate) database: Option<Address>,
     pub(crate) public_base_url: Option<Url>,
     pub(crate) master_key: Option<Secret<String>>,
     pub(crate) master_key_file: PathBuf,
@@ -42,9 +44,13 @@ pub(crate) struct Config {
     pub(crate) max_response_content_length: usize,
     pub(crate) connectors_dir: Option<PathBuf>,
     pub(crate) log: String,
+    pub(crate) calls: CallLimits,
     pub(crate) flow_ttl: Duration,
     pub(crate) refresh_margin: Duration,
     pub(crate) token_timeout: Duration,
+    pub(crate) background_refreshes: usize,
+    pub(crate) background_refreshes_per_host: usize,
+    pub(crate) unused_after: Option<Duration>,
     pub(crate) token_concurrency: usize,
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
@@ -163,12 +169,6 @@ impl Values {
 
     /// Checks everything and makes the settings of it.
     pub(crate) fn check(&self) -> Result<Config> {
-        if let Some(url) = self.read("database_url", value::text)?.filter(|u| !u.is_empty()) {
-            let scheme = url.split(':').next().unwrap_or_default().to_owned();
-            bail!(
-                "database_url: this version keeps everything in the data directory and cannot use {scheme}; leave it unset"
-            );
-        }
         let data_dir: PathBuf = self.must("data_dir", non_empty)?.into();
         let limit = |limit, window| -> Result<RateLimit> {
             Ok(RateLimit {
@@ -176,12 +176,14 @@ impl Values {
                 window: self.must(window, value::span)?,
             })
         };
+        let calls = |path| self.must(path, |v| value::number(v, 1, 100_000));
         Ok(Config {
             listen: self.must("listen", |v| {
                 value::text(v)?
                     .parse()
                     .map_err(|_| anyhow!("must be an address and a port such as \"127.0.0.1:7420\""))
             })?,
+            database: self.read("database_url", database)?.flatten(),
             public_base_url: self.read("public_base_url", base_url)?,
             master_key: self
                 .read("master_key", value::text)?
@@ -202,9 +204,18 @@ impl Values {
             max_response_content_length: self.must("max_response_content_length", value::size)?,
             connectors_dir: self.read("connectors_dir", non_empty)?.map(PathBuf::from),
             log: self.must("log", value::text)?,
+            calls: CallLimits {
+                per_connection: calls("calls.per_connection")?,
+                per_space: calls("calls.per_space")?,
+                per_host: calls("calls.per_host")?,
+                patience: self.must("calls.patience", value::span)?,
+            },
             flow_ttl: self.must("oauth.flow_ttl", value::span)?,
             refresh_margin: self.must("oauth.refresh_margin", value::span)?,
             token_timeout: self.must("oauth.token_timeout", value::span)?,
+            background_refreshes: self.must("oauth.background_refreshes", |v| concurrency(v, 0))?,
+            background_refreshes_per_host: self.must("oauth.background_refreshes_per_host", |v| concurrency(v, 1))?,
+            unused_after: self.must("connections.unused_after", days_or_never)?,
             token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
             authorize_limit: limit(
@@ -241,6 +252,31 @@ fn non_empty(v: &Value) -> Result<String> {
         bail!("must not be empty; leave it out instead");
     }
     Ok(text)
+}
+
+/// Its error never quotes the text, which may hold a password.
+fn database(v: &Value) -> Result<Option<Address>> {
+    match value::text(v)?.as_str() {
+        "" => Ok(None),
+        text => Ok(Some(text.parse()?)),
+    }
+}
+
+fn concurrency(v: &Value, least: u32) -> Result<usize> {
+    Ok(usize::try_from(value::number(v, least, 1_000)?)?)
+}
+
+/// At least a day, because uses are noted by the hour; `None` for 0.
+fn days_or_never(v: &Value) -> Result<Option<Duration>> {
+    let is_zero = v.as_integer() == Some(0) || v.as_str().is_some_and(|text| text.trim() == "0");
+    if is_zero {
+        return Ok(None);
+    }
+    let span = value::span(v)?;
+    if span < Duration::from_secs(86_400) {
+        bail!("must be at least a day, such as \"90d\", or 0 for never");
+    }
+    Ok(Some(span))
 }
 
 fn base_url(v: &Value) -> Result<Url> {

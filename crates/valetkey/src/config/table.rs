@@ -55,9 +55,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "database_url",
-        Kind::Text,
+        Kind::Secret,
         "",
-        "Another store than the embedded one. Not in this version.",
+        "A PostgreSQL database to keep everything in instead: `postgres://user:password@host/name`.",
     ),
     setting(
         "public_base_url",
@@ -151,6 +151,30 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "What is logged: a level, or a filter such as `info,valetkey_engine=debug`.",
     ),
     setting(
+        "calls.per_connection",
+        Kind::Number,
+        "64",
+        "Calls to services that run at the same time with one connection.",
+    ),
+    setting(
+        "calls.per_space",
+        Kind::Number,
+        "256",
+        "Calls of one space that run at the same time.",
+    ),
+    setting(
+        "calls.per_host",
+        Kind::Number,
+        "512",
+        "Calls to one host that run at the same time; more than one space may have.",
+    ),
+    setting(
+        "calls.patience",
+        Kind::Span,
+        "\"5s\"",
+        "How long a call waits for its turn before it is refused with 429.",
+    ),
+    setting(
         "oauth.flow_ttl",
         Kind::Span,
         "\"10m\"",
@@ -167,6 +191,18 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Span,
         "\"30s\"",
         "How long a token endpoint may take to answer.",
+    ),
+    setting(
+        "oauth.background_refreshes",
+        Kind::Number,
+        "64",
+        "Connections that are renewed ahead of time at once, by each process; 0 for none: then tokens are renewed when they are needed.",
+    ),
+    setting(
+        "oauth.background_refreshes_per_host",
+        Kind::Number,
+        "32",
+        "How many of them at the same token host.",
     ),
     setting(
         "oauth.token_concurrency",
@@ -203,6 +239,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Span,
         "\"1h\"",
         "The window of that limit.",
+    ),
+    setting(
+        "connections.unused_after",
+        Kind::Span,
+        "\"90d\"",
+        "After how long without use a connection is disconnected, which is announced 14 days before; 0 for never.",
     ),
 ];
 

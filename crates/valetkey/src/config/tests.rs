@@ -52,6 +52,17 @@ fn every_setting_can_be_set_by_its_environment_variable() {
 }
 
 #[test]
+fn unused_connections_can_be_kept_for_ever() {
+    let unused_after = |text: &str| from_file(text).expect("settings").unused_after;
+    assert_eq!(unused_after(""), Some(Duration::from_secs(90 * 86_400)));
+    for never in ["unused_after = 0", "unused_after = \"0\""] {
+        assert_eq!(unused_after(&format!("[connections]\n{never}")), None);
+    }
+    let in_env = from_env(&[("VALETKEY_CONNECTIONS__UNUSED_AFTER", "0")]).expect("settings");
+    assert_eq!(in_env.unused_after, None);
+}
+
+#[test]
 fn an_unknown_setting_is_named() {
     let in_file = from_file("[oauth]\nflow_tll = \"1m\"")
         .expect_err("unknown")
@@ -81,11 +92,41 @@ fn e41_a_wrong_value_is_refused_with_its_name_and_place() {
             "oauth.rate_limits.authorize.limit",
         ),
         ("response_timeout = \"soon\"", "response_timeout"),
+        ("[connections]\nunused_after = \"23h\"", "connections.unused_after"),
+        ("[oauth]\nbackground_refreshes = 1001", "oauth.background_refreshes"),
+        (
+            "[oauth]\nbackground_refreshes_per_host = 0",
+            "oauth.background_refreshes_per_host",
+        ),
         ("allowed_hosts = \"*\"", "allowed_hosts"),
-        ("database_url = \"postgres://x\"", "database_url"),
+        ("database_url = \"mysql://x\"", "database_url"),
+        ("database_url = \"postgres://db/x?sslmode=prefer\"", "database_url"),
     ] {
         let error = from_file(text).expect_err(text).to_string();
         assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn the_password_of_a_database_is_never_shown() {
+    let config = from_file("database_url = \"postgres://ada:hunter2@db.example.com/keys\"").expect("settings");
+    let shown = format!("{config:#?}");
+    assert!(
+        shown.contains("db.example.com") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+    for wrong in [
+        "postgres://ada:hunter2",
+        "ada:hunter2@db",
+        "postgres://ada:hunter2@db/x?sslmode=hunter2",
+    ] {
+        let error = from_file(&format!("database_url = \"{wrong}\""))
+            .expect_err(wrong)
+            .to_string();
+        assert!(
+            error.starts_with("database_url ") && !error.contains("hunter2"),
+            "{error}"
+        );
     }
 }
 

@@ -1,13 +1,13 @@
 //! Connector types and connectors.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::IntoResponse;
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use valetkey_core::{AuthMode, ConnectorId, ErrorCode};
-use valetkey_engine::{ChangeConnector, ConnectorView, NewConnector};
+use valetkey_engine::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 
 use super::body::{Json, connector_id};
 use super::error::{ApiError, ErrorBody};
@@ -144,14 +144,32 @@ pub(crate) async fn get_connector(
     ))
 }
 
-/// The connectors of the space.
+/// The connectors of the space, by id.
 #[utoipa::path(get, path = "/api/actions/connectors", tag = "connectors",
-    responses((status = 200, body = Vec<ConnectorView>)))]
+    params(("after" = Option<String>, Query, description = "the last id of the page before"),
+        ("limit" = Option<u32>, Query, description = "1 to 500; all of them if left out")),
+    responses((status = 200, body = Vec<ConnectorView>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn list_connectors(
     State(state): State<AppState>,
     Guarded(caller): Guarded,
+    RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, ApiError> {
-    Ok(axum::Json(state.engine.list_connectors(&caller).await?))
+    let page = read_page(query.as_deref().unwrap_or_default())?;
+    Ok(axum::Json(state.engine.page_connectors(&caller, page).await?))
+}
+
+/// Other parameters are left to whoever sends them: clients of the older API add their own.
+fn read_page(query: &str) -> Result<ConnectorPage, ApiError> {
+    let mut page = ConnectorPage::default();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let wrong = |rule: &str| ApiError::new(ErrorCode::ValidationFailed, format!("{name}: {rule}"));
+        match name.as_ref() {
+            "after" => page.after = Some(ConnectorId::new(value).map_err(|e| wrong(&e.to_string()))?),
+            "limit" => page.limit = Some(value.parse().map_err(|_| wrong("must be a number"))?),
+            _ => {}
+        }
+    }
+    Ok(page)
 }
 
 /// Deletes a connector; its connections are revoked at the provider as far as that can be done, and deleted.

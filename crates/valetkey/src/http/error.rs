@@ -54,11 +54,14 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::ConnectorSecretsMissing
         | C::FlowAlreadyUsed
         | C::ProviderChanged
+        | C::AccountChanged
         | C::AuthorizationRequired => StatusCode::CONFLICT,
         C::TicketUsed => StatusCode::GONE,
         C::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         C::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        C::TooManyFailures | C::RateLimited | C::TooManyFlows | C::RefreshCooldown => StatusCode::TOO_MANY_REQUESTS,
+        C::TooManyFailures | C::RateLimited | C::TooManyFlows | C::TooManyCalls | C::RefreshCooldown => {
+            StatusCode::TOO_MANY_REQUESTS
+        }
         C::IntegrityError | C::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         C::ProviderUnavailable
         | C::ClientRejected

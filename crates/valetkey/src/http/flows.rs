@@ -1,11 +1,13 @@
 //! The OAuth flow over the API: start, cancel, disconnect, standing. The pages that browsers see are in `pages`.
 
+use std::collections::BTreeSet;
+
 use axum::extract::{Path, RawQuery, State};
 use axum::response::IntoResponse;
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use valetkey_core::{ConnectionName, ErrorCode, Secret, Timestamp};
+use valetkey_core::{ConnectionName, ConnectorId, ErrorCode, Secret, Timestamp};
 use valetkey_engine::AuthStatus;
 use valetkey_engine::flow::StartFlow;
 
@@ -27,6 +29,13 @@ pub(crate) struct StartBody {
     /// Which of the owner's accounts; `default` if left out.
     #[schema(value_type = Option<String>)]
     connection: Connection,
+    /// Whether another account of the provider may take the place of the one that is connected; no if left out.
+    #[serde(default)]
+    allow_account_change: bool,
+    /// Authentication contexts that the sign-in must have, separated by spaces: `acr_values` of an `authorization`.
+    acr_values: Option<String>,
+    /// How many seconds old the sign-in may be: `max_age` of an `authorization`.
+    max_age: Option<u64>,
 }
 
 /// A flow that was started.
@@ -61,10 +70,14 @@ pub(crate) struct DisconnectBody {
     connection: Connection,
 }
 
-/// Takes no field.
+/// Which connectors are asked about.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NoFields {}
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct StatusBody {
+    /// Only these, at most 500; those that do not exist are left out of the answer. All of the space if left out.
+    #[schema(value_type = Option<Vec<String>>)]
+    connector_ids: Option<BTreeSet<ConnectorId>>,
+}
 
 /// Starts the authorization code flow for the caller.
 #[utoipa::path(post, path = "/api/actions/connector/{id}/_start_oauth_flow", tag = "connect", request_body = StartBody,
@@ -82,6 +95,9 @@ pub(crate) async fn start_oauth_flow(
         confirm: body.confirm,
         scopes: body.scopes,
         connection: body.connection,
+        allow_account_change: body.allow_account_change,
+        acr_values: body.acr_values,
+        max_age: body.max_age,
     };
     let started = state.engine.start_flow(&caller, &connector_id(id)?, start).await?;
     Ok(axum::Json(StartAnswer {
@@ -168,13 +184,16 @@ pub(crate) async fn oauth_disconnect(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How the caller stands with every connector.
-#[utoipa::path(post, path = "/api/actions/connectors/_me/auth_status", tag = "connect", request_body = NoFields,
-    responses((status = 200, body = std::collections::BTreeMap<String, AuthStatus>)))]
+/// How the caller stands with every connector, or with some.
+#[utoipa::path(post, path = "/api/actions/connectors/_me/auth_status", tag = "connect", request_body = StatusBody,
+    responses((status = 200, body = std::collections::BTreeMap<String, AuthStatus>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn auth_status(
     State(state): State<AppState>,
     Guarded(caller): Guarded,
-    Json(NoFields {}): Json<NoFields>,
+    Json(body): Json<StatusBody>,
 ) -> Result<impl IntoResponse, ApiError> {
-    Ok(axum::Json(state.engine.auth_status(&caller).await?))
+    Ok(axum::Json(match &body.connector_ids {
+        Some(ids) => state.engine.auth_status_of(&caller, ids).await?,
+        None => state.engine.auth_status(&caller).await?,
+    }))
 }

@@ -1,7 +1,7 @@
 //! What every request passes on its way in and out: its id, its space, the log, the count, the headers that every answer
 //! has.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -19,6 +19,22 @@ use valetkey_core::{ErrorCode, Rng, SpaceId};
 use valetkey_engine::{Caller, Engine, Error};
 
 use super::error::{ApiError, Pending, write_body};
+
+/// The other end of a connection: its address, also as text, made once for all its requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    ip: IpAddr,
+    text: Arc<str>,
+}
+
+impl Peer {
+    pub(crate) fn new(ip: IpAddr) -> Self {
+        Self {
+            ip,
+            text: ip.to_string().into(),
+        }
+    }
+}
 
 /// What is known of a request before anything else.
 #[derive(Clone, Debug)]
@@ -92,14 +108,15 @@ impl Front {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, mut request: Request, peer: SocketAddr) -> Response {
+    pub(crate) async fn answer(&self, mut request: Request, peer: &Peer) -> Response {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let request_id: Arc<str> = format!("{}-{number:x}", self.start).into();
         let method = request.method().clone();
-        let path = request.uri().path().to_owned();
-        let address = client_address(&self.trusted_proxies, peer.ip(), request.headers())
-            .to_string()
-            .into();
+        let asked = request.uri().clone();
+        let address = match client_address(&self.trusted_proxies, peer.ip, request.headers()) {
+            ip if ip == peer.ip => Arc::clone(&peer.text),
+            ip => ip.to_string().into(),
+        };
         let mut response = match split_space(request.uri()) {
             Ok((space, rest)) => {
                 if let Some(rest) = rest {
@@ -123,7 +140,7 @@ impl Front {
             }
             Err(error) => error.into_response(),
         };
-        self.finish(&mut response, &request_id, method.as_str(), &path);
+        self.finish(&mut response, &request_id, method.as_str(), asked.path());
         response
     }
 

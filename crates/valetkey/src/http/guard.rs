@@ -40,13 +40,14 @@ impl FromRequestParts<AppState> for Guarded {
             .engine
             .authenticate(key, &meta.space, act_as, &meta.address)
             .await?;
+        let known = meta.caller;
         let caller = Caller {
             principal,
-            request_id: meta.request_id.to_string(),
-            address: meta.address.to_string(),
+            request_id: meta.request_id,
+            address: meta.address,
         };
         // For the audit log, should the request be refused. A second extractor of the same request finds it set.
-        drop(meta.caller.set(caller.clone()));
+        drop(known.set(caller.clone()));
         Ok(Self(caller))
     }
 }

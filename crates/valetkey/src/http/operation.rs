@@ -53,7 +53,7 @@ pub(crate) async fn get_status(
     let ready = state.engine.ready().await.is_ok();
     let details = match guarded {
         Ok(Guarded(caller)) if caller.principal.may(Privilege::Admin) => Some(json!({
-            "store": { "kind": "sqlite", "writable": ready },
+            "store": { "kind": state.store_kind, "writable": ready },
             "connector_types": state.engine.catalogue().iter().count(),
             "public_base_url": state.public_base_url.as_deref(),
         })),
@@ -87,5 +87,5 @@ pub(crate) async fn metrics(State(state): State<AppState>) -> Result<Response, A
 /// This API, described.
 #[utoipa::path(get, path = "/api/openapi.json", tag = "operation", responses((status = 200, body = Value)))]
 pub(crate) async fn get_openapi(State(state): State<AppState>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], state.openapi.to_string()).into_response()
+    ([(header::CONTENT_TYPE, "application/json")], state.openapi.clone()).into_response()
 }

@@ -79,8 +79,35 @@ pub(crate) async fn connect_page(
     }
 }
 
+/// Sends the browser that opened a connect page on to the provider; pushes the authorization request first where the provider
+/// demands that.
+#[utoipa::path(get, path = "/connect/{ticket}/continue", tag = "pages", params(("ticket" = String, Path)),
+    responses((status = 302), (status = 400, content_type = "text/html"), (status = 403, content_type = "text/html"),
+        (status = 409, content_type = "text/html"), (status = 429, content_type = "text/html"),
+        (status = 502, content_type = "text/html")))]
+pub(crate) async fn connect_continue(
+    State(state): State<AppState>,
+    axum::Extension(meta): axum::Extension<Meta>,
+    Path(ticket): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = not_a_visit(&method, &headers) {
+        return refusal;
+    }
+    let cookies = cookies(&headers);
+    match state
+        .engine
+        .continue_ticket(&ticket, |name| cookies.get(name).cloned())
+        .await
+    {
+        Ok(url) => redirect(url.as_str()),
+        Err(error) => show_error(&error, &meta, None, None),
+    }
+}
+
 fn show_connect(state: &AppState, opened: ConnectPage) -> Response {
-    let url = opened.authorization_url.to_string();
+    let url = opened.continue_url.to_string();
     let mut response = if opened.confirm {
         let template = ConnectTemplate {
             connector: shown(&opened.connector),
@@ -257,6 +284,7 @@ fn title(code: ErrorCode) -> &'static str {
         ErrorCode::FlowExpired => "This took too long",
         ErrorCode::FlowAlreadyUsed => "Already finished",
         ErrorCode::FlowBrowserMismatch | ErrorCode::TicketUsed => "Another browser",
+        ErrorCode::AccountChanged => "Another account is connected",
         ErrorCode::RateLimited => "Too many attempts",
         ErrorCode::ProviderUnavailable => "The provider has a problem",
         _ => "The account was not connected",

@@ -1,5 +1,6 @@
 //! The table of routes. Each route is named once here; the description of the API comes from the same table.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -16,14 +17,26 @@ use valetkey_engine::{Engine, Error};
 use super::error::ApiError;
 use super::{audit, connectors, execute, flows, keys, operation, pages, tokens};
 
-/// What every handler may use.
+/// What every handler may use. Cheap to clone: each request does.
 #[derive(Clone)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<Shared>);
+
+pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) registry: Arc<Registry>,
-    pub(crate) openapi: Arc<str>,
+    pub(crate) registry: Registry,
+    pub(crate) openapi: String,
     pub(crate) stopping: CancellationToken,
-    pub(crate) public_base_url: Option<Arc<str>>,
+    pub(crate) public_base_url: Option<String>,
+    /// Which engine the store has.
+    pub(crate) store_kind: &'static str,
+}
+
+impl Deref for AppState {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 impl AppState {
@@ -32,15 +45,16 @@ impl AppState {
         registry: Registry,
         stopping: CancellationToken,
         public_base_url: Option<&str>,
+        store_kind: &'static str,
     ) -> Self {
-        let openapi = openapi().to_string().into();
-        Self {
+        Self(Arc::new(Shared {
             engine,
-            registry: Arc::new(registry),
-            openapi,
+            registry,
+            openapi: openapi().to_string(),
             stopping,
-            public_base_url: public_base_url.map(Into::into),
-        }
+            public_base_url: public_base_url.map(str::to_owned),
+            store_kind,
+        }))
     }
 
     pub(crate) fn metrics_text(&self) -> Result<String, std::fmt::Error> {
@@ -93,6 +107,7 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(flows::auth_status))
         .routes(routes!(tokens::oauth_access_token))
         .routes(routes!(pages::connect_page))
+        .routes(routes!(pages::connect_continue))
         .routes(routes!(pages::oauth_callback))
         .routes(routes!(pages::oauth_callback_bare))
         .routes(routes!(pages::oauth_callback_script))

@@ -20,10 +20,10 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(connector: Arc<Connector>, limits: pool::Limits) -> Self {
+    pub(super) fn new(connector: Arc<Connector>, limits: pool::Limits, workers: usize) -> Self {
         Self {
             connector,
-            pool: Pool::new(limits),
+            pool: Pool::new(limits, workers),
         }
     }
 

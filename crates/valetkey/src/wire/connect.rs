@@ -1,7 +1,7 @@
 //! Opens connections: one resolution, every answer checked, the socket goes to a checked address.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use url::Host;
@@ -19,6 +20,17 @@ use super::address::LOOPBACK;
 use super::connection::Connection;
 use super::guard::{Guard, is_localhost};
 use super::target::Target;
+
+/// How long a name may take: two tries of two seconds. Nothing is remembered of an answer or of a failure, so neither
+/// outlives the connection that it was asked for.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How many names are looked up at once: fewer than there are threads for what blocks, so that names whose servers say
+/// nothing leave room for other work. A lookup that nobody waits for any more holds its place until the system gives up.
+const LOOKUPS: usize = 256;
+
+/// How many addresses of a name are tried. All of them are checked.
+const MAX_TRIED: usize = 16;
 
 /// The least time one of several addresses gets, so that many dead ones cannot starve a live one of its handshake.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(250);
@@ -31,12 +43,38 @@ pub(super) trait Resolver: Send + Sync {
 }
 
 /// The operating system's resolver.
-pub(super) struct SystemResolver;
+pub(super) struct SystemResolver {
+    lookups: Arc<Semaphore>,
+}
+
+impl Default for SystemResolver {
+    fn default() -> Self {
+        Self {
+            lookups: Arc::new(Semaphore::new(LOOKUPS)),
+        }
+    }
+}
+
+impl SystemResolver {
+    /// Runs a lookup where it may block. Whoever asked may go away; the lookup cannot, and counts until it ends.
+    async fn block<T: Send + 'static>(&self, lookup: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        let place = Arc::clone(&self.lookups).acquire_owned().await;
+        let place = place.map_err(io::Error::other)?;
+        let looked_up = tokio::task::spawn_blocking(move || {
+            let found = lookup();
+            drop(place);
+            found
+        });
+        looked_up.await.map_err(io::Error::other)?
+    }
+}
 
 #[async_trait]
 impl Resolver for SystemResolver {
     async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-        tokio::net::lookup_host((name, port)).await.map(Iterator::collect)
+        let name = name.to_owned();
+        self.block(move || (name.as_str(), port).to_socket_addrs().map(Iterator::collect))
+            .await
     }
 }
 
@@ -99,7 +137,9 @@ impl Connector {
     }
 
     async fn resolve(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, WireError> {
-        let answers = self.resolver.resolve(name, port).await.unwrap_or_else(|error| {
+        let asked = timeout(RESOLVE_TIMEOUT, self.resolver.resolve(name, port)).await;
+        let answers = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let answers = answers.unwrap_or_else(|error| {
             tracing::debug!(host = name, error = %error.kind(), "cannot resolve");
             Vec::new()
         });
@@ -114,6 +154,7 @@ impl Connector {
 /// Connects to the first address that answers. Each gets an equal share of the time that is left, so that a dead first
 /// one leaves time for the others.
 async fn dial(addresses: &[SocketAddr], deadline: Instant) -> io::Result<(TcpStream, std::net::TcpStream)> {
+    let addresses = &addresses[..addresses.len().min(MAX_TRIED)];
     let mut last = io::ErrorKind::AddrNotAvailable.into();
     for (tried, address) in addresses.iter().enumerate() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -141,5 +182,35 @@ fn server_name(target: &Target) -> Result<ServerName<'static>, WireError> {
         Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|_| WireError::Malformed),
         Host::Ipv4(ip) => Ok(ServerName::from(IpAddr::V4(*ip))),
         Host::Ipv6(ip) => Ok(ServerName::from(IpAddr::V6(*ip))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn e40_a_lookup_that_nobody_waits_for_holds_its_place_until_it_ends() {
+        let resolver = SystemResolver {
+            lookups: Arc::new(Semaphore::new(1)),
+        };
+        let (end, hanging) = mpsc::channel::<()>();
+        let stuck = resolver.block(move || hanging.recv().map_err(io::Error::other));
+        let soon = Duration::from_millis(50);
+        assert!(timeout(soon, stuck).await.is_err(), "nobody waits any longer");
+        assert!(
+            timeout(soon, resolver.block(|| Ok(1))).await.is_err(),
+            "there is one place"
+        );
+        end.send(()).expect("a lookup");
+        assert_eq!(resolver.block(|| Ok(2)).await.expect("an answer"), 2);
+    }
+
+    #[tokio::test]
+    async fn e40_the_systems_answers_come_with_the_port() {
+        let found = SystemResolver::default().resolve("127.0.0.1", 443).await;
+        assert_eq!(found.expect("an answer"), [SocketAddr::from(([127, 0, 0, 1], 443))]);
     }
 }

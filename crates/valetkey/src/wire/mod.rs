@@ -36,6 +36,8 @@ use connect::{Connector, Resolver, SystemResolver};
 use guard::Guard;
 use target::Target;
 
+use crate::workers;
+
 /// Bytes of body of a token endpoint's answer; real ones are a few KiB.
 const MAX_TOKEN_BODY: usize = 1024 * 1024;
 
@@ -117,7 +119,7 @@ pub(crate) struct HyperWire {
 impl HyperWire {
     /// Reads the settings and the trusted certificates. Opens nothing.
     pub(crate) fn new(settings: &WireSettings) -> Result<Self, WireSetupError> {
-        Self::with_resolver(settings, Box::new(SystemResolver))
+        Self::with_resolver(settings, Box::new(SystemResolver::default()))
     }
 
     fn with_resolver(settings: &WireSettings, resolver: Box<dyn Resolver>) -> Result<Self, WireSetupError> {
@@ -129,8 +131,8 @@ impl HyperWire {
         });
         Ok(Self {
             upstreams: read_upstreams(&settings.upstreams)?,
-            token: Client::new(Arc::clone(&connector), TOKEN_POOL),
-            api: Client::new(Arc::clone(&connector), API_POOL),
+            token: Client::new(Arc::clone(&connector), TOKEN_POOL, 1),
+            api: Client::new(Arc::clone(&connector), API_POOL, workers::count()),
             connector,
         })
     }

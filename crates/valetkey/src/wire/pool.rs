@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::connection::Connection;
 use super::target::Target;
+use crate::workers;
 
 /// How many connections wait, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +24,13 @@ pub(super) struct Limits {
 
 /// Idle connections by target. The last one put is the first one taken, so that spares grow old and go.
 ///
-/// Sockets past their time are closed when something is put, at most once in `idle`; without traffic a few stay open,
+/// Each worker has a shard of its own and looks there first: a connection that was opened by another worker also wakes
+/// that one. Sockets past their time are closed when something is put, at most once in `idle`; without traffic a few stay open,
 /// but none is ever used.
 pub(super) struct Pool {
+    /// Of one shard.
     limits: Limits,
-    state: Mutex<State>,
+    shards: Box<[Mutex<State>]>,
 }
 
 #[derive(Default)]
@@ -43,10 +46,16 @@ struct Idle {
 }
 
 impl Pool {
-    pub(super) fn new(limits: Limits) -> Self {
+    /// A pool that shares its room among so many workers.
+    pub(super) fn new(limits: Limits, workers: usize) -> Self {
+        let workers = workers.max(1);
         Self {
-            limits,
-            state: Mutex::default(),
+            limits: Limits {
+                per_target: limits.per_target.div_ceil(workers),
+                total: limits.total.div_ceil(workers),
+                idle: limits.idle,
+            },
+            shards: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -66,7 +75,7 @@ impl Pool {
             return;
         }
         let since = Instant::now();
-        let mut state = self.lock();
+        let mut state = lock(self.own());
         state.sweep(since, self.limits.idle);
         let full = state.total >= self.limits.total;
         let waiting = state.idle.entry(target).or_default();
@@ -77,23 +86,34 @@ impl Pool {
     }
 
     fn pop(&self, target: &Target) -> Option<Idle> {
-        let mut state = self.lock();
-        let idle = state.idle.get_mut(target)?.pop()?;
-        state.total -= 1;
-        Some(idle)
+        let own = self.own();
+        let others = self.shards.iter().filter(|shard| !std::ptr::eq(*shard, own));
+        std::iter::once(own)
+            .chain(others)
+            .find_map(|shard| lock(shard).pop(target))
+    }
+
+    fn own(&self) -> &Mutex<State> {
+        &self.shards[workers::place() % self.shards.len()]
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().total
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shards.iter().map(|shard| lock(shard).total).sum()
     }
 }
 
+fn lock(shard: &Mutex<State>) -> MutexGuard<'_, State> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl State {
+    fn pop(&mut self, target: &Target) -> Option<Idle> {
+        let idle = self.idle.get_mut(target)?.pop()?;
+        self.total -= 1;
+        Some(idle)
+    }
+
     fn sweep(&mut self, now: Instant, idle: Duration) {
         if self.next_sweep.is_some_and(|at| now < at) {
             return;

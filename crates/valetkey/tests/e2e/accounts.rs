@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::api::Api;
+use crate::support::fake::Fake;
 use crate::support::stage::Stage;
 
 /// Lets `alice` connect the account of the default connection, and `work` the one named so.
@@ -77,4 +78,20 @@ async fn a_deleted_connector_revokes_the_connections_of_everybody() {
         "not_connected",
         "what ended does not come back"
     );
+}
+
+#[tokio::test]
+async fn tokens_are_not_revoked_at_addresses_that_they_were_not_given_for() {
+    let stage = two_accounts().await;
+    let evil = Fake::start().await;
+    let revocation = json!({"revocationUrl": format!("{}/revoke", evil.url)});
+    let moved = stage.connector_with(&json!({"connector_type_id": null}), &revocation);
+    stage.admin.put("/api/actions/connector/api", &moved).await.expect(200);
+    stage.user.on("api", "_oauth_disconnect", json!({})).await.expect(204);
+    assert_eq!(stage.admin.last_outcome("token.revoke").await, "connector_changed");
+    stage.admin.delete("/api/actions/connector/api").await.expect(204);
+    assert!(evil.seen("/revoke").is_empty());
+    assert!(stage.fake.revoked().is_empty());
+    stage.admin.create("api", &stage.connector()).await;
+    assert_eq!(stage.user.status("api").await, "not_connected");
 }

@@ -138,6 +138,7 @@ async fn d11_every_route_of_the_description_needs_a_key_but_these() {
         "/api/status",
         "/api/openapi.json",
         "/connect/{ticket}",
+        "/connect/{ticket}/continue",
         "/api/actions/connector/_oauth_callback/{context}",
         "/api/actions/connector/_oauth_callback",
         "/api/actions/connector/_oauth_callback_script",

@@ -132,7 +132,12 @@ async fn a20_the_endpoints_of_a_fixed_provider_cannot_be_moved() {
 async fn a20_a_stored_secret_does_not_follow_an_edit_to_other_endpoints() {
     let stage = Stage::per_user().await;
     let evil = Fake::start().await;
-    for field in ["tokenUrl", "revocationUrl", "authorizationUrl"] {
+    for field in [
+        "tokenUrl",
+        "revocationUrl",
+        "authorizationUrl",
+        "pushedAuthorizationUrl",
+    ] {
         let mut body = stage.connector_with(&json!({"connector_type_id": null}), &json!({"clientSecret": null}));
         body["secrets"][field] = format!("{}/token", evil.url).into();
         stage

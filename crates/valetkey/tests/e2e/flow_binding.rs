@@ -66,6 +66,25 @@ async fn a10_a_link_that_nobody_opened_cannot_be_finished() {
 }
 
 #[tokio::test]
+async fn a57_a_callback_that_a_server_forwards_is_refused() {
+    let stage = Stage::per_user().await;
+    let flow = stage.user.start("api", json!({})).await;
+    let mut browser = Browser::new();
+    let callback = browser.authorize(&flow.url).await;
+    // What another server would send: code and state as they came, and neither the cookie nor a key that helps.
+    let key = format!("ApiKey {}", stage.admin.key);
+    let forwarded = Browser::new()
+        .open_with(Method::GET, callback.as_str(), &[("authorization", &key)])
+        .await;
+    forwarded.failed(403, "flow_browser_mismatch");
+    assert!(stage.fake.seen("/token").is_empty());
+    // A state works once, whatever follows: it was in other hands.
+    browser.open(callback.as_str()).await.failed(409, "flow_already_used");
+    assert!(stage.fake.seen("/token").is_empty());
+    assert_eq!(stage.user.status("api").await, "not_connected");
+}
+
+#[tokio::test]
 async fn a11_the_cookie_comes_back_from_the_provider_and_from_nowhere_else() {
     let stage = Stage::per_user().await;
     let flow = stage.user.start("api", json!({})).await;

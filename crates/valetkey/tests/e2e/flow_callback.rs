@@ -59,6 +59,45 @@ async fn a04_a_forged_state_is_refused_like_any_other() {
 }
 
 #[tokio::test]
+async fn a04_another_tenants_state_looks_like_one_that_does_not_exist() {
+    let stage = Stage::per_user().await;
+    let (victim, thief) = (stage.user.clone(), stage.admin.in_space("thieves").for_user("thief"));
+    thief.create("lair", &stage.connector()).await;
+    let mut browser = Browser::new();
+    let real = browser.authorize(&victim.start("api", json!({})).await.url).await;
+    let stolen = param(&real, "state");
+    let lair = |state: &str| callback_of(&stage, &format!("thieves.lair?code=x&state={state}"));
+
+    // The thief has a flow of his own under way, so that his browser is no blank one.
+    let mut thief_browser = Browser::new();
+    thief_browser.authorize(&thief.start("lair", json!({})).await.url).await;
+    let other = if stolen.starts_with('A') { "B" } else { "A" };
+    let mut bodies = Vec::new();
+    for state in [
+        stolen.clone(),
+        "x".repeat(43),
+        format!("{other}{}", &stolen[1..]),
+        stolen,
+    ] {
+        let page = thief_browser.open(&lair(&state)).await;
+        page.failed(400, "flow_invalid");
+        assert!(page.set_cookies().is_empty());
+        bodies.push(page.comparable());
+    }
+    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
+    assert!(stage.fake.seen("/token").is_empty());
+    // What was stolen is worth nothing to anybody any more, and whoever lost it can see that.
+    browser.open(real.as_str()).await.failed(409, "flow_already_used");
+    let rejected = &stage.admin.audit("flow.reject").await;
+    assert!(
+        rejected
+            .iter()
+            .any(|r| r["connector"] == "api" && r["outcome"] == "flow_invalid"),
+        "{rejected:?}"
+    );
+}
+
+#[tokio::test]
 async fn a05_a_flow_ends_with_its_time_to_live() {
     let stage = Stage::per_user_with(Setup::new().set("OAUTH__FLOW_TTL", "1s")).await;
     let flow = stage.user.start("api", json!({})).await;

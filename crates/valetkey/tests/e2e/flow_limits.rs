@@ -142,6 +142,36 @@ async fn callbacks_are_counted_for_each_user_and_for_strangers_by_address() {
 }
 
 #[tokio::test]
+async fn a04_an_address_that_guesses_states_is_stopped_for_a_minute() {
+    let stage = Stage::per_user_with(Setup::new().set("OAUTH__RATE_LIMITS__CALLBACK__LIMIT", "25")).await;
+    let guess = |n: usize| {
+        let callback = format!("{}/api/actions/connector/_oauth_callback/api", stage.valetkey.base());
+        format!("{callback}?code=x&state={n:043}")
+    };
+    for n in 0..20 {
+        Browser::new().open(&guess(n)).await.failed(400, "flow_invalid");
+    }
+    for n in 20..30 {
+        let page = Browser::new().open(&guess(n)).await;
+        page.failed(429, "rate_limited");
+        let wait: u64 = page.header("retry-after").parse().expect("seconds");
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+    // Whoever comes from the same address with a flow of their own goes on, and the guesses that were refused are not
+    // in the bucket of callbacks: five more fit.
+    stage.connect(&stage.user, "api").await;
+    let without_state = format!(
+        "{}/api/actions/connector/_oauth_callback/api?code=x",
+        stage.valetkey.base()
+    );
+    for _ in 0..5 {
+        Browser::new().open(&without_state).await.failed(400, "flow_invalid");
+    }
+    Browser::new().open(&without_state).await.failed(429, "rate_limited");
+    assert_eq!(stage.fake.exchanges(), 1);
+}
+
+#[tokio::test]
 async fn a_cancelled_flow_cannot_be_finished() {
     let stage = Stage::per_user().await;
     let flow = stage.user.start("api", json!({})).await;

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod account_change;
 mod accounts;
 mod answer_fields;
 mod answers;
@@ -11,19 +12,24 @@ mod api_access;
 mod api_bodies;
 mod api_fields;
 mod api_keys;
+mod api_lists;
 mod api_spaces;
 mod audit;
 mod catalogue;
+mod crowds;
 mod flow_binding;
 mod flow_callback;
 mod flow_discovery;
 mod flow_limits;
+mod flow_push;
 mod flow_request;
 mod flow_start;
 mod oidc;
 mod pages;
+mod postgres;
 mod refresh;
 mod refresh_end;
 mod restart;
 mod return_url;
 mod secrets;
+mod step_up;

@@ -207,6 +207,21 @@ async fn nothing_crosses_users_modes_or_spaces() {
 }
 
 #[tokio::test]
+async fn a45_a_real_provider_that_takes_pushed_requests_only() {
+    let setup = Setup::new();
+    let (uris, instances) = (redirect_uris(&setup), [("pushed", 600)]);
+    let (valetkey, oidc) = tokio::join!(setup.start(), Oidc::start(&instances, &uris));
+    let (api, issuer) = (valetkey.admin().for_user("u1"), oidc.issuer("pushed"));
+    let mut body = issuer.connector();
+    let urls = json!({"authorizationUrl": null, "tokenUrl": null, "revocationUrl": null, "issuer": issuer.url});
+    patch(&mut body["secrets"], &urls);
+    api.create("account", &body).await;
+    connect(&api, &issuer, &json!({}), "alice").await;
+    assert_eq!(whoami(&api).await, "alice");
+    assert_eq!(issuer.forms("/request").await.len(), 1);
+}
+
+#[tokio::test]
 async fn b53_an_answer_lost_before_the_provider_acted_costs_nothing() {
     let (valetkey, _oidc, issuer) = stage(600).await;
     let api = valetkey.admin().for_user("u1");

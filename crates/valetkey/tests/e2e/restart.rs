@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::api::client;
 use crate::support::browser::Browser;
+use crate::support::raw::Reply;
 use crate::support::stage::Stage;
 use crate::support::valetkey::Setup;
 use crate::support::wait::until;
@@ -107,6 +108,28 @@ async fn i3_a_success_that_was_told_survives_a_kill() {
         "not_connected",
         "I6: what ended does not come back"
     );
+}
+
+#[tokio::test]
+async fn g15_a_grant_that_was_ended_before_a_kill_is_ended_at_the_provider_after_it() {
+    let mut stage = Stage::per_user().await;
+    stage.connect(&stage.user, "api").await;
+    stage.fake.answer_revocations(Reply::json(503, &json!({})));
+    stage.user.on("api", "_oauth_disconnect", json!({})).await.expect(204);
+    assert!(!stage.fake.seen("/revoke").is_empty() && stage.fake.revoked().is_empty());
+    stage.valetkey.kill().await;
+    stage.fake.answer_revocations(None);
+    stage.valetkey.start_again().await;
+    assert_eq!(stage.user.status("api").await, "not_connected");
+    until("the revocation", async || {
+        (stage.fake.revoked().len() == 2).then_some(())
+    })
+    .await;
+    until("the record of it", async || {
+        let audit = stage.admin.get("/api/audit?type=token.revoke").await.expect(200);
+        (audit["records"][0]["outcome"] == "done").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -35,7 +35,11 @@ class Instance {
       issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
       rotateRefreshToken: () => true,
       pkce: { required: () => true },
-      features: { devInteractions: { enabled: true }, revocation: { enabled: true } },
+      features: {
+        devInteractions: { enabled: true },
+        revocation: { enabled: true },
+        pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: settings.pushedOnly === true },
+      },
     });
     this.provider.on('access_token.saved', (token) => this.issued.add(token.jti));
     this.handle = this.provider.callback();

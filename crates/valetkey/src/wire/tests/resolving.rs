@@ -1,11 +1,12 @@
-//! Names and the addresses behind them (cases E08 to E10, E38).
+//! Names and the addresses behind them (cases E08 to E10, E38, E40).
 
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use valetkey_engine::wire::WireError;
 
-use super::{End, FakeResolver, FakeServer, LONG, local, ok, post, token};
+use super::fake::SilentResolver;
+use super::{End, FakeResolver, FakeServer, HyperWire, LONG, local, ok, post, token};
 
 const PUBLIC: &str = "93.184.216.34:80";
 const PRIVATE: &str = "10.0.0.1:80";
@@ -84,6 +85,50 @@ async fn b52_a_name_that_does_not_resolve_sends_nothing() {
         let end = token(&wire, post("http://api.example/token", "x"), LONG).await;
         assert_eq!(end, End::NotSent(WireError::Resolve));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn e40_a_name_whose_servers_say_nothing_is_given_up_in_four_seconds() {
+    let wire = HyperWire::with_resolver(&local(), Box::new(SilentResolver)).expect("good settings");
+    let started = tokio::time::Instant::now();
+    let end = token(&wire, post("http://api.example/token", "x"), LONG).await;
+    assert_eq!(end, End::NotSent(WireError::Resolve));
+    assert_eq!(started.elapsed(), std::time::Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn e40_a_failure_is_not_remembered() {
+    let server = FakeServer::answering(ok("well again")).await;
+    let resolver = FakeResolver::new([Vec::new(), vec![server.address]]);
+    let wire = resolver.wire(&local());
+    let ask = || token(&wire, post("http://api.example/token", "x"), LONG);
+    assert_eq!(ask().await, End::NotSent(WireError::Resolve));
+    assert_eq!(ask().await, answered("well again"));
+    assert_eq!(resolver.asked(), 2);
+}
+
+#[tokio::test]
+async fn e40_of_a_name_with_thousands_of_addresses_all_are_checked_and_few_are_tried() {
+    let server = FakeServer::closing(ok("the sixteenth")).await;
+    let dead = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        listener.local_addr().expect("an address")
+    };
+    let many = |live: std::net::SocketAddr, place: usize| {
+        let mut answers = vec![dead; 5000];
+        answers[place] = live;
+        answers
+    };
+    let wire = FakeResolver::new([
+        many(server.address, 15),
+        many(server.address, 16),
+        many(at(PRIVATE), 4999),
+    ])
+    .wire(&local());
+    let ask = || token(&wire, post("http://api.example/token", "x"), LONG);
+    assert_eq!(ask().await, answered("the sixteenth"));
+    assert_eq!(ask().await, End::NotSent(WireError::Connect));
+    assert_eq!(ask().await, End::NotSent(WireError::AddressDenied));
 }
 
 #[tokio::test]

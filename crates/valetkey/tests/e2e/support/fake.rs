@@ -40,6 +40,12 @@ struct Access {
     live: bool,
 }
 
+/// A request that was pushed.
+struct Pushed {
+    params: BTreeMap<String, String>,
+    ends: Instant,
+}
+
 /// A code that was given out.
 struct Code {
     challenge: String,
@@ -53,16 +59,22 @@ struct State {
     scripts: VecDeque<Script>,
     gate: Option<Gate>,
     account: String,
+    names_accounts: bool,
     lifetime: Option<u64>,
     issuer: Option<String>,
     metadata: Option<Reply>,
     api: Option<Reply>,
     client_secret: String,
     code_length: usize,
+    pushes: VecDeque<Reply>,
+    pushed: BTreeMap<String, Pushed>,
+    pushed_only: bool,
+    pushed_seconds: u64,
     codes: BTreeMap<String, Code>,
     access: BTreeMap<String, Access>,
     refresh: BTreeMap<String, (String, String)>,
     revoked: Vec<String>,
+    revocation: Option<Reply>,
     secrets: Vec<String>,
 }
 
@@ -81,6 +93,7 @@ impl Fake {
             scripts: VecDeque::new(),
             gate: None,
             account: "alice".to_owned(),
+            names_accounts: false,
             lifetime: Some(3600),
             issuer: None,
             metadata: None,
@@ -88,10 +101,15 @@ impl Fake {
             secrets: vec![client_secret.clone()],
             client_secret,
             code_length: 0,
+            pushes: VecDeque::new(),
+            pushed: BTreeMap::new(),
+            pushed_only: false,
+            pushed_seconds: 60,
             codes: BTreeMap::new(),
             access: BTreeMap::new(),
             refresh: BTreeMap::new(),
             revoked: Vec::new(),
+            revocation: None,
         }));
         let shared = Arc::clone(&state);
         let server = Server::start(move |seen| shared.lock().expect("a state").answer(&seen)).await;
@@ -111,7 +129,27 @@ impl Fake {
         self.lock().scripts = scripts.into_iter().collect();
     }
 
-    /// Holds back the answers to token requests, which are acted upon at once, until the gate opens.
+    /// Takes pushed authorization requests only (RFC 9126), and says so in its metadata.
+    pub(crate) fn demand_pushes(&self) {
+        self.lock().pushed_only = true;
+        let metadata = self.metadata(&json!({
+            "require_pushed_authorization_requests": true,
+            "pushed_authorization_request_endpoint": format!("{}/par", self.url),
+        }));
+        self.publish(Reply::json(200, &metadata));
+    }
+
+    /// What the next pushed requests are answered with, in this order.
+    pub(crate) fn answer_pushes(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.lock().pushes = replies.into_iter().collect();
+    }
+
+    /// How long a pushed request lives.
+    pub(crate) fn set_pushed_seconds(&self, seconds: u64) {
+        self.lock().pushed_seconds = seconds;
+    }
+
+    /// Holds back the answers to token requests and to pushed requests, which are acted upon at once, until the gate opens.
     pub(crate) fn hold_tokens(&self) -> Gate {
         let gate = Gate::shut();
         self.lock().gate = Some(gate.clone());
@@ -121,6 +159,11 @@ impl Fake {
     /// Who is logged in at the provider and says yes to everything.
     pub(crate) fn sign_in(&self, account: &str) {
         account.clone_into(&mut self.lock().account);
+    }
+
+    /// Says in token answers for whose account they are: `account` with `id` and `label`.
+    pub(crate) fn name_accounts(&self) {
+        self.lock().names_accounts = true;
     }
 
     /// How long the access tokens live that are made from now on, and `expires_in`; `None` for ever, and no `expires_in`.
@@ -165,6 +208,11 @@ impl Fake {
     /// The API answers this to everything; `None` makes it honest again.
     pub(crate) fn answer_api(&self, reply: impl Into<Option<Reply>>) {
         self.lock().api = reply.into();
+    }
+
+    /// Revocations are answered with this instead of being done; `None` makes it honest again.
+    pub(crate) fn answer_revocations(&self, reply: impl Into<Option<Reply>>) {
+        self.lock().revocation = reply.into();
     }
 
     /// Forgets every grant: the next refresh is answered `invalid_grant`.
@@ -244,13 +292,18 @@ impl State {
         self.seen.push(seen.clone());
         match seen.path.as_str() {
             "/authorize" => self.authorize(seen),
-            "/token" => {
-                let reply = self.token(seen);
+            "/token" | "/par" => {
+                let reply = if seen.path == "/par" {
+                    self.push(seen)
+                } else {
+                    self.token(seen)
+                };
                 match &self.gate {
                     Some(gate) => reply.behind(gate),
                     None => reply,
                 }
             }
+            "/revoke" if self.revocation.is_some() => self.revocation.clone().expect("a reply"),
             "/revoke" => {
                 let token = seen.form().remove("token").unwrap_or_default();
                 self.refresh.remove(&token);
@@ -265,9 +318,45 @@ impl State {
         }
     }
 
+    /// Keeps what is asked, for one browser and a short time.
+    fn push(&mut self, seen: &Seen) -> Reply {
+        if let Some(reply) = self.pushes.pop_front() {
+            return reply;
+        }
+        let form = seen.form();
+        if !self.knows_client(seen) || form.get("client_id").is_none_or(|id| id != CLIENT_ID) {
+            return Reply::json(401, &json!({"error": "invalid_client"}));
+        }
+        if form.contains_key("request_uri") {
+            return Reply::json(400, &json!({"error": "invalid_request"}));
+        }
+        let uri = self.remember(format!("urn:ietf:params:oauth:request_uri:{}", secret("pushed")));
+        let ends = Instant::now() + Duration::from_secs(self.pushed_seconds);
+        self.pushed.insert(uri.clone(), Pushed { params: form, ends });
+        Reply::json(201, &json!({"request_uri": uri, "expires_in": self.pushed_seconds}))
+    }
+
+    /// What the browser asks for; nothing if it may not ask so.
+    fn asked(&mut self, seen: &Seen) -> Option<BTreeMap<String, String>> {
+        let params = seen.params();
+        let Some(uri) = params.get("request_uri") else {
+            return (!self.pushed_only).then_some(params);
+        };
+        let alone = params.len() == 2 && params.get("client_id").is_some_and(|id| id == CLIENT_ID);
+        let pushed = self.pushed.remove(uri).filter(|p| alone && p.ends > Instant::now())?;
+        Some(pushed.params)
+    }
+
+    /// Whether the request has the credentials of the client.
+    fn knows_client(&self, seen: &Seen) -> bool {
+        let basic = super::basic(CLIENT_ID, &self.client_secret);
+        let form = seen.form();
+        seen.header("authorization") == Some(&basic) || form.get("client_secret") == Some(&self.client_secret)
+    }
+
     /// Whoever is signed in says yes.
     fn authorize(&mut self, seen: &Seen) -> Reply {
-        let params = seen.params();
+        let params = self.asked(seen).unwrap_or_default();
         let get = |name: &str| params.get(name).cloned().unwrap_or_default();
         if get("client_id") != CLIENT_ID || get("response_type") != "code" || get("code_challenge_method") != "S256" {
             return Reply::json(400, &json!({"error": "invalid_request"}));
@@ -313,8 +402,7 @@ impl State {
     fn grant(&mut self, seen: &Seen) -> Result<Value, &'static str> {
         let form = seen.form();
         let get = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-        let basic = super::basic(CLIENT_ID, &self.client_secret);
-        if seen.header("authorization") != Some(&basic) && get("client_secret") != self.client_secret {
+        if !self.knows_client(seen) {
             return Err("invalid_client");
         }
         let (account, scope) = match get("grant_type") {
@@ -344,6 +432,9 @@ impl State {
             },
         );
         let mut body = json!({"access_token": access, "token_type": "Bearer", "scope": scope});
+        if self.names_accounts {
+            body["account"] = json!({"id": format!("id-of-{account}"), "label": account});
+        }
         if get("grant_type") != "client_credentials" {
             let refresh = self.remember(secret("refresh"));
             self.refresh.insert(refresh.clone(), (account, scope));

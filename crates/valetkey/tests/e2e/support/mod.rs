@@ -6,6 +6,9 @@ pub(crate) mod canary;
 pub(crate) mod fake;
 pub(crate) mod html;
 pub(crate) mod oidc;
+#[expect(dead_code, reason = "the tests of the store open it")]
+#[path = "../../../../store/tests/support/place.rs"]
+pub(crate) mod place;
 pub(crate) mod raw;
 pub(crate) mod stage;
 pub(crate) mod valetkey;

@@ -27,7 +27,7 @@ pub(crate) struct Issuer {
 
 impl Oidc {
     /// Starts one instance for each name, with the lifetime of its access tokens in seconds. All of them know one client,
-    /// which may be sent back to these URIs.
+    /// which may be sent back to these URIs. The one named `pushed` takes pushed authorization requests only.
     pub(crate) async fn start(instances: &[(&str, u64)], redirect_uris: &[String]) -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
         assert!(
@@ -36,13 +36,16 @@ impl Oidc {
             fixture.display(),
         );
         let client_secret = secret("oidc-client-secret");
-        let settings = |ttl: u64| {
-            json!({"accessTtl": ttl, "clients": [{
+        let settings = |name: &str, ttl: u64| {
+            json!({"accessTtl": ttl, "pushedOnly": name == "pushed", "clients": [{
                 "client_id": super::fake::CLIENT_ID, "client_secret": client_secret, "redirect_uris": redirect_uris,
                 "grant_types": ["authorization_code", "refresh_token"], "scope": "read write",
             }]})
         };
-        let config: BTreeMap<_, _> = instances.iter().map(|(name, ttl)| (*name, settings(*ttl))).collect();
+        let config: BTreeMap<_, _> = instances
+            .iter()
+            .map(|(name, ttl)| (*name, settings(name, *ttl)))
+            .collect();
         let mut child = Command::new("node")
             .arg(fixture.join("server.mjs"))
             .stdin(Stdio::piped())

@@ -50,6 +50,21 @@ impl Setup {
         self
     }
 
+    /// Adds a connector type of the test's own.
+    pub(crate) fn connector_type(self, name: &str, spec: &str) -> Self {
+        let types = self.dir.path().join("types");
+        std::fs::create_dir_all(&types).expect("a directory");
+        std::fs::write(types.join(format!("{name}.yaml")), spec).expect("a file");
+        let types = types.to_str().expect("a path").to_owned();
+        self.set("CONNECTORS_DIR", &types)
+    }
+
+    /// Has this admin key, as another process on the same store.
+    pub(crate) fn with_admin_key(mut self, key: &str) -> Self {
+        key.clone_into(&mut self.admin_key);
+        self.set("BOOTSTRAP_API_KEY", key)
+    }
+
     pub(crate) fn unset(mut self, name: &str) -> Self {
         self.env.remove(&format!("VALETKEY_{name}"));
         self

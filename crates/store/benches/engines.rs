@@ -1,0 +1,161 @@
+//! What the engines do in a second: point reads, and refreshes written durably, by 32 callers at once.
+//!
+//! `cargo xtask postgres cargo bench -p valetkey-store --all-features`. The server's numbers are those of this machine:
+//! server and callers share its cores.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, Owner, ProfileUid, SpaceId, Timestamp};
+use valetkey_store::Store;
+use valetkey_store::postgres::PostgresStore;
+use valetkey_store::rows::{
+    AuditRow, Committed, ConnectionRow, ConnectionState, Digest, GrantRow, Record, Renewed, Sealed,
+};
+use valetkey_store::sqlite::SqliteStore;
+
+#[path = "../tests/support/place.rs"]
+#[expect(dead_code, reason = "tests need more of it")]
+mod place;
+
+const ROWS: u64 = 50_000;
+const CALLERS: u64 = 32;
+const SPAN: Duration = Duration::from_secs(4);
+
+fn key(number: u64) -> ConnectionKey {
+    ConnectionKey {
+        space: SpaceId::default_space(),
+        connector: ConnectorId::new("slack").expect("an id"),
+        owner: Owner::User(ProfileUid::new(format!("user-{number}")).expect("a user")),
+        name: ConnectionName::default_name(),
+    }
+}
+
+/// As large as sealed tokens usually are.
+fn grant() -> GrantRow {
+    GrantRow {
+        sealed_access: Sealed(vec![1; 700]),
+        sealed_refresh: Some(Sealed(vec![2; 500])),
+        expires_at: Some(Timestamp(0)),
+        lifetime_ms: Some(3_600_000),
+        refresh_expires_at: None,
+        scopes: vec!["chat:write".to_owned()],
+        metadata: serde_json::Map::new(),
+    }
+}
+
+fn connection(number: u64) -> Record {
+    Record::Connection(Box::new(ConnectionRow {
+        key: key(number),
+        generation: 1,
+        state: ConnectionState::Active,
+        grant: Some(grant()),
+        binding: Digest([0; 32]),
+        spec_version: 1,
+        account_id: Some(format!("U{number}")),
+        account_label: None,
+        connected_at: Timestamp(0),
+        refreshed_at: None,
+        intent: None,
+        due_at: Some(Timestamp(0)),
+        used_at: Timestamp(0),
+        notice: None,
+    }))
+}
+
+fn audit() -> AuditRow {
+    AuditRow {
+        at: Timestamp(0),
+        space: Some(SpaceId::default_space()),
+        kind: "token.refresh",
+        outcome: "ok".to_owned(),
+        key: None,
+        user: None,
+        connector: Some(ConnectorId::new("slack").expect("an id")),
+        connection: Some((Owner::Shared, ConnectionName::default_name())),
+        request_id: Some("17f649a47ef0c0db-7".to_owned()),
+        address: None,
+        details: serde_json::Map::new(),
+        count: 1,
+    }
+}
+
+/// Every caller repeats its own work for a while; how often they did it in a second, all together.
+async fn per_second<F>(store: &Arc<dyn Store>, work: impl Fn(Arc<dyn Store>, u64, Instant) -> F) -> f64
+where
+    F: Future<Output = u64> + Send + 'static,
+{
+    let end = Instant::now() + SPAN;
+    let callers: JoinSet<u64> = (0..CALLERS)
+        .map(|caller| work(Arc::clone(store), caller, end))
+        .collect();
+    let times: u64 = callers.join_all().await.into_iter().sum();
+    #[expect(clippy::cast_precision_loss, reason = "it is printed without a fraction")]
+    let times = times as f64;
+    times / SPAN.as_secs_f64()
+}
+
+async fn read(store: Arc<dyn Store>, caller: u64, end: Instant) -> u64 {
+    let (mut times, mut number) = (0, caller * 7_919);
+    while Instant::now() < end {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let row = store.get_connection(&key((number >> 33) % ROWS)).await;
+        assert!(row.expect("read").is_some());
+        times += 1;
+    }
+    times
+}
+
+async fn refresh(store: Arc<dyn Store>, caller: u64, end: Instant) -> u64 {
+    let (mut times, own) = (0, ROWS / CALLERS);
+    while Instant::now() < end {
+        let number = caller * own + times % own;
+        let generation = i64::try_from(1 + times / own).expect("small");
+        let renewed = Renewed {
+            grant: grant(),
+            at: Timestamp(0),
+            due_at: Some(Timestamp(i64::try_from(times).expect("small"))),
+        };
+        let done = store.finish_refresh(&key(number), generation, renewed, audit()).await;
+        assert!(matches!(done, Ok(Committed::Done(_))), "{done:?}");
+        times += 1;
+    }
+    times
+}
+
+async fn measure(name: &str, store: Arc<dyn Store>) {
+    for start in (0..ROWS).step_by(1_000) {
+        let records = (start..start + 1_000).map(connection).collect();
+        store.import(records).await.expect("written");
+    }
+    // Once for what is prepared and cached at the first use.
+    per_second(&store, read).await;
+    let reads = per_second(&store, read).await;
+    let writes = per_second(&store, refresh).await;
+    writeln!(
+        std::io::stdout(),
+        "{name:<28} {reads:>8.0} reads/s {writes:>8.0} durable finish_refresh/s"
+    )
+    .expect("printed");
+}
+
+#[tokio::main]
+async fn main() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let sqlite = SqliteStore::open(&dir.path().join("valetkey.db")).expect("a store");
+    measure("SQLite", Arc::new(sqlite)).await;
+    for (name, parameter) in [
+        ("PostgreSQL", ""),
+        ("PostgreSQL, pooler=transaction", "&pooler=transaction"),
+    ] {
+        let Some(schema) = place::Schema::new().await else {
+            return;
+        };
+        let address = format!("{}{parameter}", schema.url()).parse().expect("an address");
+        let store = PostgresStore::open(&address).await.expect("a store");
+        measure(name, Arc::new(store)).await;
+    }
+}

@@ -1,0 +1,108 @@
+//! API keys.
+
+use async_trait::async_trait;
+use tokio_postgres::Row;
+use valetkey_core::{KeyId, ProfileUid};
+
+use super::audit::{self, noted};
+use super::error::Failure;
+use super::fields::{Fields, all, first, json};
+use super::session::Session;
+use super::values::{Value, params};
+use super::{PostgresStore, Result};
+use crate::Keys;
+use crate::rows::{AuditRow, KeyRow};
+
+macro_rules! columns {
+    () => {
+        "id, name, hash, privileges, spaces, profile_uid, connectors, actions, created_at, expires_at, created_by"
+    };
+}
+
+macro_rules! insert {
+    () => {
+        concat!(
+            "INSERT INTO api_key (",
+            columns!(),
+            ")
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING RETURNING 1"
+        )
+    };
+}
+
+super::statements! {
+    PUT = concat!("WITH added AS (", insert!(), "), ", noted!("added", "$12"), " SELECT 1 FROM added");
+    ADD = insert!();
+    GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = $1");
+    LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
+    DELETE = concat!(
+        "WITH gone AS (DELETE FROM api_key WHERE id = $1 RETURNING 1), ", noted!("gone", "$2"), " SELECT 1 FROM gone"
+    );
+    EXPORT = concat!("SELECT ", columns!(), " FROM api_key WHERE id > $1 ORDER BY id LIMIT $2");
+}
+
+#[async_trait]
+impl Keys for PostgresStore {
+    async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        let mut params = values(&row)?;
+        params.push(audit::records([&audit]).into());
+        Ok(!self.write(PUT, &params).await?.is_empty())
+    }
+
+    async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
+        first(&self.read(GET, &params![id.as_str()]).await?, from_row)
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRow>> {
+        all(&self.write(LIST, &[]).await?, from_row)
+    }
+
+    async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {
+        let params = params![id.as_str(), audit::records([&audit])];
+        Ok(!self.write(DELETE, &params).await?.is_empty())
+    }
+}
+
+fn values(row: &KeyRow) -> Result<Vec<Value<'_>>> {
+    Ok(params![
+        row.id.as_str(),
+        &row.name,
+        &row.hash,
+        json(&row.privileges)?,
+        json(&row.spaces)?,
+        row.profile_uid.as_ref().map(ProfileUid::as_str),
+        row.connectors.as_ref().map(json).transpose()?,
+        row.actions.as_ref().map(json).transpose()?,
+        row.created_at,
+        row.expires_at,
+        row.created_by.as_ref().map(KeyId::as_str),
+    ]
+    .into())
+}
+
+fn from_row(row: &Row) -> Result<KeyRow> {
+    let mut fields = Fields::of(row);
+    Ok(KeyRow {
+        id: fields.id()?,
+        name: fields.value()?,
+        hash: fields.digest()?,
+        privileges: fields.json()?,
+        spaces: fields.json()?,
+        profile_uid: fields.id_if_any()?,
+        connectors: fields.json_if_any()?,
+        actions: fields.json_if_any()?,
+        created_at: fields.time()?,
+        expires_at: fields.time_if_any()?,
+        created_by: fields.id_if_any()?,
+    })
+}
+
+/// The keys after this id, by id.
+pub(super) async fn export(store: &PostgresStore, after: &str, limit: u32) -> Result<Vec<KeyRow>> {
+    all(&store.write(EXPORT, &params![after, limit]).await?, from_row)
+}
+
+/// Adds a key. `false` if the id exists.
+pub(super) async fn add(session: &Session<'_>, row: &KeyRow) -> std::result::Result<bool, Failure> {
+    Ok(!session.query(ADD, &values(row)?).await?.is_empty())
+}

@@ -1,0 +1,16 @@
+//! What only the `PostgreSQL` engine promises: several processes, a server that goes away and comes back, TLS.
+#![cfg(feature = "postgres")]
+
+mod durability;
+mod faults;
+mod fixtures;
+mod link;
+mod processes;
+mod schema;
+mod standby;
+mod tls;
+
+#[path = "../support/place.rs"]
+mod place;
+#[path = "../support/server.rs"]
+mod server;
