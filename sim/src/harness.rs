@@ -35,12 +35,6 @@ pub const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// See [`TOKEN_TIMEOUT`].
 pub const LEASE: Duration = Duration::from_secs(40);
 
-/// Whether something looks after intents that nobody asks about.
-pub const LOOKS_AFTER_INTENTS: bool = false;
-
-/// Whether a revocation outlives an outage of the provider and the end of the process.
-pub const REVOKES_FOR_SURE: bool = false;
-
 /// How long a stop waits for tasks.
 const STOP_PATIENCE: Duration = Duration::from_secs(40);
 
@@ -72,6 +66,8 @@ pub struct Surroundings {
     pub catalogue: Catalogue,
     /// How old a remembered record may be.
     pub cache_max_age: Duration,
+    /// Whether connections are renewed before somebody asks.
+    pub refreshes_ahead: bool,
 }
 
 /// An engine with its tasks.
@@ -88,7 +84,7 @@ pub async fn engine(around: Surroundings) -> Result<Running> {
         limit: 1_000_000,
         window: Duration::from_secs(3_600),
     };
-    let settings = Settings {
+    let mut settings = Settings {
         public_base_url: Some(Url::parse("https://vk.example")?),
         authorize_limit: often,
         callback_limit: often,
@@ -98,6 +94,9 @@ pub async fn engine(around: Surroundings) -> Result<Running> {
         cache_max_age: Some(around.cache_max_age),
         ..Settings::default()
     };
+    if !around.refreshes_ahead {
+        settings.background_refreshes = 0;
+    }
     let tasks = TaskTracker::new();
     let engine = Engine::new(Parts {
         settings,
@@ -130,10 +129,32 @@ pub async fn ring(store: &dyn Store, clock: &dyn Clock) -> Result<KeyRing> {
     Ok(open_vault(store, &master, clock, &FakeRng::seeded(1)).await?)
 }
 
-/// What runs beside requests in the binary, done once.
-pub async fn work(engine: &Arc<Engine>) -> Result<(), Error> {
-    engine.flush_audit().await?;
-    engine.sweep().await.map(drop)
+/// What runs beside requests in the binary, each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// The audit log's counted records, and what ended long ago.
+    Tidy,
+    /// Connections that are due.
+    Refresh,
+    /// Revocations that are owed.
+    Revoke,
+}
+
+impl Chore {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Tidy, Self::Refresh, Self::Revoke];
+}
+
+/// Does a chore once.
+pub async fn work(engine: &Arc<Engine>, chore: Chore) -> Result<(), Error> {
+    match chore {
+        Chore::Tidy => {
+            engine.flush_audit().await?;
+            engine.sweep().await.map(drop)
+        }
+        Chore::Refresh => engine.refresh_due().await.map(drop),
+        Chore::Revoke => engine.run_jobs().await.map(drop),
+    }
 }
 
 /// The connection of a user with a connector.
@@ -216,8 +237,8 @@ pub fn caller(user: Option<&str>) -> Caller {
             user: user.and_then(|user| ProfileUid::new(user).ok()),
             space: SpaceId::default_space(),
         },
-        request_id: "r".to_owned(),
-        address: "192.0.2.1".to_owned(),
+        request_id: "r".into(),
+        address: "192.0.2.1".into(),
     }
 }
 

@@ -96,6 +96,8 @@ pub struct Plan {
     pub steps: usize,
     /// Whether processes that are cut off from the store sometimes end.
     pub kills_cut_off: bool,
+    /// Whether connections are renewed before somebody asks.
+    pub refreshes_ahead: bool,
     /// Whether people come again when they are needed.
     pub reconnects: bool,
     /// How often somebody asks, whatever else happens.
@@ -136,6 +138,7 @@ impl Plan {
             chances: Chances::draw(dice),
             steps: usize::try_from(dice.between(20, 120)).unwrap_or(20),
             kills_cut_off: dice.happens(500),
+            refreshes_ahead: dice.happens(750),
             reconnects: dice.happens(600),
             heartbeat: dice.happens(700).then(|| dice.millis(5_000, 30_000)),
         }
@@ -150,6 +153,11 @@ impl Plan {
     /// What happens next.
     pub fn op(&self, dice: &Dice) -> Op {
         OPS[dice.weighted(&self.weights)].0
+    }
+
+    /// How often what runs beside requests is done.
+    pub fn work_every(&self) -> Duration {
+        Duration::from_secs(1).max(self.longest_life() / 60)
     }
 
     /// The longest life of an access token.

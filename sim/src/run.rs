@@ -79,6 +79,7 @@ pub fn build(plan: &Plan, options: Options) -> Result<Arc<World>> {
     let terms = Terms {
         cache_max_age: plan.cache_max_age,
         skew: plan.skew(),
+        looked_after: plan.refreshes_ahead.then(|| plan.work_every()),
     };
     let ledger = Arc::new(Ledger::new(time, Arc::clone(&trace), terms, Arc::clone(&providers)));
     let clock = Arc::new(WallClock::right(time));

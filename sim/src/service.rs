@@ -13,7 +13,7 @@ use valetkey_spec::Catalogue;
 
 use crate::clock::WallClock;
 use crate::dice::Dice;
-use crate::harness::{self, Surroundings};
+use crate::harness::{self, Chore, Surroundings};
 use crate::journal::{Disk, DiskJournal};
 use crate::layer::Layered;
 use crate::link::Link;
@@ -29,6 +29,8 @@ struct Replica {
     running: Arc<harness::Running>,
     disk: Arc<Disk>,
     is_stopping: bool,
+    /// What it does beside requests.
+    chores: Vec<(Chore, AbortHandle)>,
     /// When the next process starts, if this one is dead.
     starts_at: Option<Duration>,
     resumes_at: Option<Duration>,
@@ -172,6 +174,7 @@ impl Service {
             ring: harness::ring(&*self.world.memory, &*clock).await?,
             catalogue: self.catalogue.clone(),
             cache_max_age: self.plan.cache_max_age,
+            refreshes_ahead: self.plan.refreshes_ahead,
         });
         let running = Arc::new(running.await?);
         Ok(Replica {
@@ -179,6 +182,7 @@ impl Service {
             running,
             disk,
             is_stopping: false,
+            chores: Vec::new(),
             starts_at: None,
             resumes_at: None,
             dies_at: None,
@@ -225,7 +229,7 @@ impl Service {
             }
         }
         if self.next_work <= now {
-            self.next_work = now + Duration::from_secs(1).max(self.plan.longest_life() / 60);
+            self.next_work = now + self.plan.work_every();
             self.work();
         }
         self.reap();
@@ -275,25 +279,25 @@ impl Service {
         }
     }
 
-    /// What runs beside requests, on every replica.
+    /// What runs beside requests, on every replica; what is under way is not begun again.
     fn work(&mut self) {
-        for replica in &self.replicas {
-            if replica.serves() {
-                let engine = Arc::clone(&replica.running.engine);
-                let world = Arc::clone(&self.world);
-                let task = self.tasks.spawn(async move {
-                    if let Err(error) = harness::work(&engine).await
-                        && !harness::may_be_told(&error)
-                    {
-                        world.ledger.violates("unexpected", format_args!("work: {:#}", harness::told(&error)));
-                    }
-                });
-                self.callers.push(Caller {
-                    process: Arc::clone(&replica.process),
-                    since: self.world.time.elapsed(),
-                    task,
-                });
+        for (number, chore) in (0..self.replicas.len()).flat_map(|n| Chore::ALL.map(|chore| (n, chore))) {
+            let replica = &mut self.replicas[number];
+            let is_under_way = |(done, task): &(Chore, AbortHandle)| *done == chore && !task.is_finished();
+            if !replica.serves() || replica.chores.iter().any(is_under_way) {
+                continue;
             }
+            let engine = Arc::clone(&replica.running.engine);
+            let world = Arc::clone(&self.world);
+            let task = self.tasks.spawn(async move {
+                if let Err(error) = harness::work(&engine, chore).await
+                    && !harness::may_be_told(&error)
+                {
+                    world.ledger.violates("unexpected", format_args!("{chore:?}: {:#}", harness::told(&error)));
+                }
+            });
+            replica.chores.retain(|(done, _)| *done != chore);
+            replica.chores.push((chore, task));
         }
     }
 

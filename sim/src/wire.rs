@@ -11,7 +11,7 @@ use url::Url;
 use valetkey_core::{Request, Response};
 use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
 
-use crate::ledger::{Ask, Ended, FlightId};
+use crate::ledger::{Ask, Ended, FlightId, Wish};
 use crate::process::Process;
 use crate::provider::Verdict;
 use crate::sabotage::Flaw;
@@ -59,17 +59,17 @@ impl Net {
         Self { world, process }
     }
 
-    fn fate(&self, provider: usize) -> Fate {
+    fn fate(&self, ask: &Ask) -> Fate {
         if let Some(fate) = self.world.scripted_fate() {
             return fate;
         }
         let dice = &self.world.wire_dice;
         let weather = self.world.weather();
-        let (c, sky) = (weather.chances, weather.skies[provider]);
+        let (c, sky) = (weather.chances, weather.skies[ask.provider]);
         if sky.is_down {
             return *dice.pick(&[Fate::NotSent, Fate::NotSent, Fate::LostRequest]);
         }
-        if sky.is_mistaken {
+        if sky.is_mistaken && !matches!(ask.wish, Wish::Revoke(_)) {
             return Fate::Mistaken;
         }
         let faults = [
@@ -153,7 +153,7 @@ impl Wire for Net {
             self.world.ledger.violates("unexpected", format_args!("{request:?} is no request of a client"));
             return Outcome::NotSent(WireError::Malformed);
         };
-        let fate = self.fate(ask.provider);
+        let fate = self.fate(&ask);
         let flight = self.world.ledger.sends(&self.process, &ask, fate);
         self.process.pass().await;
         let outcome = self.carry(flight, ask, fate, deadline).await;

@@ -18,8 +18,9 @@ impl Ledger {
     /// Nobody's intent stays once its lease is over and everything works; except where a family is not risked while its
     /// access token works.
     pub fn judge_intents(&self, works_since: Duration, store_now: valetkey_core::Timestamp) {
-        let patience = harness::LEASE * 2 + harness::LONGEST_PAUSE;
-        if !harness::LOOKS_AFTER_INTENTS || self.now().saturating_sub(works_since) < patience {
+        let Some(every) = self.terms.looked_after else { return };
+        let patience = harness::LEASE * 2 + harness::LONGEST_PAUSE + every * 2;
+        if self.now().saturating_sub(works_since) < patience {
             return;
         }
         let mut book = self.book();
@@ -53,7 +54,7 @@ impl Ledger {
         let mut book = self.book();
         let Some(history) = book.histories.get(key) else { return };
         let Some(row) = history.row.clone() else { return };
-        if row.intent.is_some() && harness::LOOKS_AFTER_INTENTS {
+        if row.intent.is_some() && self.terms.looked_after.is_some() {
             self.break_rule(&mut book, "stuck", format_args!("the intent of {} stays", name(key)));
             return;
         }
@@ -89,27 +90,31 @@ impl Ledger {
         }
     }
 
-    /// Nothing of a connection that somebody ended still works, as far as it ever came here.
+    /// Nothing of a connection that somebody ended still works, as far as it ever came here and was not lost again.
     pub fn judge_ended(&self, key: &ConnectionKey) {
         let now = self.now();
         let mut book = self.book();
         let Some(history) = book.histories.get(key) else { return };
         let mut alive = Vec::new();
-        for grant in history.ended_grants.keys() {
+        {
             let providers = self.providers();
             let Some(provider) = providers.iter().find(|provider| provider.habits.name == key.connector.as_str()) else {
-                continue;
+                return;
             };
-            let stored_again = history.tokens.as_ref().and_then(|(_, refresh)| provider.find_refresh(refresh));
-            if stored_again.is_none_or(|(stored, _)| stored != *grant)
-                && provider.grant(*grant).is_live(&provider.habits, now)
-            {
-                alive.push(*grant);
+            let stored = history.tokens.as_ref().and_then(|(_, refresh)| provider.find_refresh(refresh));
+            let is_over = |grant: usize| history.ended_grants.contains_key(&grant) && stored.is_none_or(|(of, _)| of != grant);
+            let known = book.flights.iter().filter(|flight| flight.is_settled || flight.is_in_hand());
+            let known = known.filter_map(|flight| flight.pair());
+            let known = known.map(|pair| (&pair.access, &pair.refresh)).chain(&history.ever_stored);
+            for (access, refresh) in known {
+                let of = provider.find_refresh(refresh).map(|(grant, _)| grant);
+                if of.is_some_and(is_over) && (provider.honours(refresh, now) || provider.accepts(access, now)) {
+                    alive.push(format!("{access} or {refresh}"));
+                }
             }
         }
-        for grant in alive {
-            self.break_rule(&mut book, "unrevoked", format_args!("grant {grant} of {} still works", name(key)));
+        for tokens in alive {
+            self.break_rule(&mut book, "unrevoked", format_args!("{tokens} of {}, which was ended", name(key)));
         }
     }
 }
-

@@ -67,6 +67,8 @@ pub struct Terms {
     pub cache_max_age: Duration,
     /// How wrong the clocks on the walls may be.
     pub skew: Duration,
+    /// Whether connections are looked after although nobody asks, and how seldom.
+    pub looked_after: Option<Duration>,
 }
 
 /// The ledger of one run.

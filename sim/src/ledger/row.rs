@@ -20,6 +20,8 @@ pub(super) struct History {
     pub(super) row: Option<ConnectionRow>,
     /// Its access token and its refresh token.
     pub(super) tokens: Option<(String, String)>,
+    /// Every pair that was stored.
+    pub(super) ever_stored: BTreeMap<String, String>,
     /// Since when those are stored.
     pub(super) tokens_since: Duration,
     /// How it stood, since when.
@@ -89,6 +91,7 @@ impl Watch for Ledger {
         history.row = after.cloned();
         if old_tokens != tokens {
             history.tokens_since = self.time.elapsed();
+            history.ever_stored.extend(tokens.clone());
         }
         let (was, is) = (Standing::of(before), Standing::of(after));
         if was != is {

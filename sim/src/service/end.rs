@@ -85,8 +85,6 @@ impl Service {
             tokio::time::sleep(Duration::from_secs(10)).await;
         }
         self.world.ledger.judge_store(&slot.key);
-        if harness::REVOKES_FOR_SURE {
-            self.world.ledger.judge_ended(&slot.key);
-        }
+        self.world.ledger.judge_ended(&slot.key);
     }
 }
