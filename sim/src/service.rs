@@ -78,7 +78,7 @@ pub struct Service {
     spells: Vec<(Spell, Duration)>,
     next_beat: Option<Duration>,
     next_work: Duration,
-    /// Since when everything works.
+    /// Since when every process runs and reaches everything.
     works_since: Option<Duration>,
 }
 
@@ -233,8 +233,12 @@ impl Service {
             self.work();
         }
         self.reap();
-        if let Some(since) = self.works_since {
+        let is_well = |replica: &Replica| replica.serves() && !replica.process.is_cut_off();
+        if self.spells.is_empty() && self.replicas.iter().all(is_well) {
+            let since = *self.works_since.get_or_insert(now);
             self.world.ledger.judge_intents(since, self.world.time.now());
+        } else {
+            self.works_since = None;
         }
     }
 

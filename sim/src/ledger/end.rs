@@ -20,10 +20,13 @@ impl Ledger {
     pub fn judge_intents(&self, works_since: Duration, store_now: valetkey_core::Timestamp) {
         let Some(every) = self.terms.looked_after else { return };
         let patience = harness::LEASE * 2 + harness::LONGEST_PAUSE + every * 2;
-        if self.now().saturating_sub(works_since) < patience {
+        let well_for = self.now().saturating_sub(works_since);
+        let mut book = self.book();
+        book.well.retain(|(since, _)| *since != works_since);
+        book.well.push((works_since, self.now()));
+        if well_for < patience {
             return;
         }
-        let mut book = self.book();
         let mut stuck = Vec::new();
         for (key, history) in &book.histories {
             let Some(intent) = history.row.as_ref().and_then(|row| row.intent.as_ref()) else {

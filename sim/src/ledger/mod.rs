@@ -10,6 +10,7 @@
 //! | `risked` | a family that does not forgive is asked twice while its access token works |
 //! | `code-twice` | an authorization code is sent twice |
 //! | `given-up` | a connection waits for a person although its grant works, or the answer that was needed is there |
+//! | `missed` | a token that works for a while after its use is not sent again in that while, although all went well |
 //! | `cause` | a person is told another cause than the true one |
 //! | `backwards` | an older pair, or one of another grant, is written over a newer one |
 //! | `came-back` | a disconnected connection is active again without a new consent |
@@ -102,6 +103,8 @@ struct Book {
     /// Authorization codes that were sent.
     codes: BTreeSet<String>,
     calls: Vec<caller::Call>,
+    /// The times in which every process ran and reached everything.
+    well: Vec<(Duration, Duration)>,
     tally: Tally,
 }
 

@@ -111,7 +111,8 @@ impl Provider {
     pub fn revoke(&mut self, token: &str, now: Duration) {
         if let Some((grant, serial)) = self.find_refresh(token) {
             let grant = &mut self.grants[grant];
-            if self.habits.takes_spent_for_revocation || grant.is_current(serial) {
+            let is_good = grant.is_current(serial) || grant.honours(&self.habits, serial, now);
+            if self.habits.takes_spent_for_revocation || is_good {
                 grant.die(now, Death::Revoked);
             }
         } else if let Some((grant, serial)) = self.find_access(token) {

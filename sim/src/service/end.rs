@@ -25,7 +25,6 @@ impl Service {
             }
             replica.process.spare();
         }
-        self.works_since = Some(now);
         // Until pauses and leases are over; then until every token has ended once.
         self.ask_everywhere(24, Duration::from_secs(15)).await;
         let life = self.plan.longest_life();
