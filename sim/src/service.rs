@@ -234,7 +234,7 @@ impl Service {
         }
         self.reap();
         let is_well = |replica: &Replica| replica.serves() && !replica.process.is_cut_off();
-        if self.spells.is_empty() && self.replicas.iter().all(is_well) {
+        if self.spells.is_empty() && self.world.weather().chances.are_mild() && self.replicas.iter().all(is_well) {
             let since = *self.works_since.get_or_insert(now);
             self.world.ledger.judge_intents(since, self.world.time.now());
         } else {

@@ -40,6 +40,11 @@ pub struct Chances {
 }
 
 impl Chances {
+    /// Whether the store nearly always does what it is asked to.
+    pub fn are_mild(&self) -> bool {
+        self.store_before.max(self.store_after) <= 50
+    }
+
     /// Some faults, each of them seldom or often; often none at all of a kind, so that the others have their say.
     pub fn draw(dice: &Dice) -> Self {
         let most = *dice.pick(&[0, 20, 100, 300]);

@@ -32,8 +32,10 @@ impl Ledger {
             let Some(intent) = history.row.as_ref().and_then(|row| row.intent.as_ref()) else {
                 continue;
             };
+            // Whoever failed before has a pause that began before.
+            let is_new = store_now.since(intent.at) < well_for;
             let waits = history.tokens.as_ref().is_some_and(|(access, _)| self.may_wait_for(access));
-            if store_now.since(intent.lease_until) > patience && !waits {
+            if store_now.since(intent.lease_until) > patience && is_new && !waits {
                 stuck.push(name(key));
             }
         }
