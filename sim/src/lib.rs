@@ -11,6 +11,7 @@ pub mod process;
 pub mod provider;
 pub mod run;
 pub mod sabotage;
+pub mod scene;
 pub mod service;
 pub mod store;
 pub mod trace;

@@ -11,7 +11,7 @@ use valetkey_store::{Store, StoreError};
 
 use crate::layer::{Call, Layer, Reply, Result};
 use crate::process::Process;
-use crate::world::World;
+use crate::world::{StoreFate, World};
 
 /// The longest that a client waits for the store, in milliseconds.
 const PATIENCE_MS: u64 = 5_000;
@@ -71,6 +71,19 @@ impl Layer for Link {
             if self.is_cut() {
                 self.wait(dice.millis(0, PATIENCE_MS)).await;
                 return self.failed(call, "unreachable");
+            }
+            match self.world.scripted_store_fate(call.name) {
+                None => {}
+                Some(StoreFate::Fails) => return self.failed(call, "failed before"),
+                Some(StoreFate::LosesAnswer) => {
+                    let _done = reply.await;
+                    return self.failed(call, "done, and the answer was lost");
+                }
+                Some(StoreFate::AnswersAfter(span)) => {
+                    let answer = reply.await;
+                    self.wait(span).await;
+                    return answer;
+                }
             }
             if dice.happens(chances.store_before) {
                 self.wait(self.latency()).await;

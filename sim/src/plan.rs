@@ -90,8 +90,8 @@ pub struct Plan {
     pub ahead: Vec<i64>,
     /// How often each fault happens.
     pub chances: Chances,
-    /// The weight of each operation, in the order of [`Plan::op`].
-    weights: Vec<u32>,
+    /// The weight of each operation, in the order in which [`Op`] has them.
+    pub weights: Vec<u32>,
     /// How many steps there are.
     pub steps: usize,
     /// Whether processes that are cut off from the store sometimes end.
@@ -105,6 +105,33 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The plan of a scene: one provider and one user, nothing goes wrong, and nothing happens by itself.
+    pub fn scene(family: &str, replicas: usize, lifetime: Duration) -> Self {
+        let found = FAMILIES.iter().find(|(name, ..)| *name == family).unwrap_or(&FAMILIES[0]);
+        let (name, rotation, old_access_token_dies) = *found;
+        Self {
+            replicas,
+            providers: vec![Habits {
+                name,
+                rotation,
+                old_access_token_dies,
+                lifetime,
+                repeats_refresh_token: false,
+                takes_spent_for_revocation: true,
+            }],
+            users: vec!["ada"],
+            cache_max_age: Duration::from_secs(1),
+            ahead: vec![0; replicas],
+            chances: Chances::default(),
+            weights: Vec::new(),
+            steps: 0,
+            kills_cut_off: false,
+            refreshes_ahead: true,
+            reconnects: false,
+            heartbeat: None,
+        }
+    }
+
     /// Draws the plan of a seed.
     pub fn draw(dice: &Dice) -> Self {
         let replicas = dice.below(2) + 2;

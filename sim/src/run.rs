@@ -13,6 +13,7 @@ use crate::ledger::{Ledger, Tally, Terms, Violation};
 use crate::plan::Plan;
 use crate::provider::Provider;
 use crate::sabotage::{Flaw, Saboteur};
+use crate::scene::Scene;
 use crate::service::Service;
 use crate::store::MemoryStore;
 use crate::trace::{Keep, Trace};
@@ -47,13 +48,7 @@ pub struct Report {
 
 /// Makes a run. The catalogue is the same for all of them.
 pub fn run(options: Options, catalogue: &Catalogue) -> Result<Report> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_time().start_paused(true);
-    // Without it `select!` would decide by true chance. It is there in builds with the flag of `.cargo/config.toml`.
-    #[cfg(tokio_unstable)]
-    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&options.seed.to_le_bytes()));
-    let runtime = builder.build().context("a runtime")?;
-    runtime.block_on(async {
+    runtime(options.seed)?.block_on(async {
         let dice = Dice::new(options.seed, "plan");
         let plan = Plan::draw(&dice);
         let world = build(&plan, options)?;
@@ -68,6 +63,36 @@ pub fn run(options: Options, catalogue: &Catalogue) -> Result<Report> {
             tally: world.ledger.tally(),
         })
     })
+}
+
+/// Plays a scene: what happens is written down, and judged by the same rules as a run. What was violated.
+pub fn play<F>(plan: Plan, catalogue: &Catalogue, act: impl FnOnce(Scene) -> F) -> Result<Vec<Violation>>
+where
+    F: Future<Output = Result<Scene>>,
+{
+    let options = Options {
+        seed: 0,
+        keep: Keep::All,
+        flaw: None,
+    };
+    runtime(options.seed)?.block_on(async {
+        let world = build(&plan, options)?;
+        let dice = Dice::new(options.seed, "plan");
+        let service = Service::start(world, plan, dice, options.seed, catalogue.clone()).await?;
+        let scene = act(Scene::new(service)).await?;
+        scene.end().await
+    })
+}
+
+fn runtime(seed: u64) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_time().start_paused(true);
+    // Without it `select!` would decide by true chance. It is there in builds with the flag of `.cargo/config.toml`.
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    #[cfg(not(tokio_unstable))]
+    let _ = seed;
+    builder.build().context("a runtime")
 }
 
 /// The world of a plan, before anybody starts in it.

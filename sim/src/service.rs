@@ -55,11 +55,11 @@ struct Caller {
 
 /// A connection that may be.
 #[derive(Clone, Debug)]
-struct Slot {
+pub(crate) struct Slot {
     provider: usize,
     connector: &'static str,
     user: &'static str,
-    key: ConnectionKey,
+    pub(crate) key: ConnectionKey,
 }
 
 /// The service.
@@ -136,6 +136,16 @@ impl Service {
         Ok(service)
     }
 
+    /// The world.
+    pub(crate) fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// The first connection that may be.
+    pub(crate) fn slot(&self) -> Slot {
+        self.slots[0].clone()
+    }
+
     /// Does what the plan says, and then lets everything work again.
     pub async fn run(&mut self) -> Result<()> {
         for _ in 0..self.plan.steps {
@@ -191,7 +201,7 @@ impl Service {
     }
 
     /// Lets time pass, with everything that happens by itself meanwhile.
-    async fn pass(&mut self, span: Duration) {
+    pub(crate) async fn pass(&mut self, span: Duration) {
         let end = self.world.time.elapsed() + span;
         loop {
             self.tend().await;

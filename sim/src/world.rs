@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio_util::task::TaskTracker;
 use valetkey_core::{Request, Response};
@@ -16,6 +17,17 @@ use crate::store::MemoryStore;
 use crate::trace::Trace;
 use crate::weather::Weather;
 use crate::wire::{self, Fate};
+
+/// What becomes of one call of the store, in a scene.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFate {
+    /// It fails before anything was done.
+    Fails,
+    /// It is done, and the answer is lost.
+    LosesAnswer,
+    /// It is done at once, and the answer takes so long.
+    AnswersAfter(Duration),
+}
 
 /// The world. Everybody shares it.
 #[derive(Debug)]
@@ -39,6 +51,7 @@ pub struct World {
     weather: Mutex<Weather>,
     providers: Arc<Mutex<Vec<Provider>>>,
     script: Mutex<VecDeque<Fate>>,
+    store_script: Mutex<Vec<(&'static str, StoreFate)>>,
     /// What is broken on purpose.
     pub flaw: Option<Flaw>,
 }
@@ -81,6 +94,7 @@ impl World {
             weather: Mutex::new(parts.weather),
             providers: parts.providers,
             script: Mutex::default(),
+            store_script: Mutex::default(),
             flaw: parts.flaw,
         }
     }
@@ -98,6 +112,17 @@ impl World {
     /// The next request of a token endpoint meets this fate, whatever the weather.
     pub fn will_meet(&self, fate: Fate) {
         lock(&self.script).push_back(fate);
+    }
+
+    /// The next call of this operation of the store meets this fate, whatever the weather.
+    pub fn store_will(&self, operation: &'static str, fate: StoreFate) {
+        lock(&self.store_script).push((operation, fate));
+    }
+
+    pub(crate) fn scripted_store_fate(&self, operation: &str) -> Option<StoreFate> {
+        let mut script = lock(&self.store_script);
+        let next = script.iter().position(|(name, _)| *name == operation)?;
+        Some(script.remove(next).1)
     }
 
     /// The providers.

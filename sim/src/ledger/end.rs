@@ -15,6 +15,11 @@ impl Ledger {
         book.histories.get(key)?.row.as_ref().map(|row| row.state.clone())
     }
 
+    /// The stored tokens of a connection: access token and refresh token.
+    pub fn stored(&self, key: &ConnectionKey) -> Option<(String, String)> {
+        self.book().histories.get(key)?.tokens.clone()
+    }
+
     /// Nobody's intent stays once its lease is over and everything works; except where a family is not risked while its
     /// access token works.
     pub fn judge_intents(&self, works_since: Duration, store_now: valetkey_core::Timestamp) {

@@ -11,7 +11,7 @@ use crate::harness;
 
 impl Service {
     /// Lets everything work again, gives it time, and checks what is there.
-    pub(super) async fn settle(&mut self) -> Result<()> {
+    pub(crate) async fn settle(&mut self) -> Result<()> {
         self.world.trace.line(format_args!("from now on everything works"));
         self.world.change_weather(crate::weather::Weather::clear);
         self.spells.clear();

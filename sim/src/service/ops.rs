@@ -33,7 +33,11 @@ impl Service {
             Op::Use => self.spawn_use(&slot),
             Op::Execute => self.spawn_execute(&slot),
             Op::Connect => self.spawn_connect(&slot),
-            Op::Disconnect => self.spawn_disconnect(&slot),
+            Op::Disconnect => {
+                if let Some(number) = self.any_running() {
+                    self.spawn_disconnect(number, &slot);
+                }
+            }
             Op::GoAway => {
                 if !self.callers.is_empty() {
                     let caller = self.dice.below(self.callers.len());
@@ -82,7 +86,7 @@ impl Service {
     }
 
     /// Somebody asks a replica for a token.
-    pub(super) fn spawn_ask(&mut self, number: usize, slot: &Slot, instead: Option<String>) {
+    pub(crate) fn spawn_ask(&mut self, number: usize, slot: &Slot, instead: Option<String>) {
         let replica = &self.replicas[number];
         let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
         let ledger = Arc::clone(&self.world.ledger);
@@ -135,7 +139,7 @@ impl Service {
     }
 
     /// Somebody connects: each page is served by another replica.
-    pub(super) fn spawn_connect(&mut self, slot: &Slot) {
+    pub(crate) fn spawn_connect(&mut self, slot: &Slot) {
         let (Some(start), Some(page), Some(back)) = (self.any_running(), self.any_running(), self.any_running()) else {
             return;
         };
@@ -174,8 +178,8 @@ impl Service {
         });
     }
 
-    fn spawn_disconnect(&mut self, slot: &Slot) {
-        let Some(number) = self.any_running() else { return };
+    /// Somebody disconnects at a replica.
+    pub(crate) fn spawn_disconnect(&mut self, number: usize, slot: &Slot) {
         let replica = &self.replicas[number];
         let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
         let world = Arc::clone(&self.world);
@@ -222,6 +226,27 @@ impl Service {
             _ => process.will_suffer(blow, after),
         }
         self.notice(number);
+    }
+
+    /// Something befalls a replica for so long.
+    pub(crate) fn suffer(&mut self, number: usize, blow: Blow, span: Duration) {
+        let until = self.world.time.elapsed() + span;
+        let replica = &mut self.replicas[number];
+        self.world.trace.line(format_args!("{:?}: {blow:?}", replica.process));
+        match blow {
+            Blow::Kill => {
+                replica.process.kill();
+                replica.starts_at = Some(until);
+            }
+            Blow::Pause => {
+                replica.process.pause();
+                replica.resumes_at = Some(until);
+            }
+            Blow::CutOff => {
+                replica.process.cut_off();
+                replica.reconnects_at = Some(until);
+            }
+        }
     }
 
     /// Notices what befell a process, and sees to it that it does not last for ever.
