@@ -164,8 +164,12 @@ fn g15_a_read_that_was_slow_does_not_outlive_a_disconnect() {
 fn a_token_that_ended_during_the_wait_is_not_handed_out() {
     holds(on_demand("none", 1, 60), |mut scene| async move {
         scene.pass(60.0).await;
+        scene.wire_will(&[Fate::Slow]);
         scene.ask(0);
-        scene.pass(0.001).await;
+        scene.pass(1.2).await;
+        scene.store_will("get_connection", StoreFate::AnswersAfter(Duration::from_millis(300)));
+        scene.ask(0);
+        scene.pass(0.1).await;
         scene.befalls(0, Blow::Pause, 120.0);
         scene.pass(130.0).await;
         Ok(scene)
@@ -212,7 +216,7 @@ fn a_pair_that_is_used_before_it_is_written_is_no_revocation() {
 fn g11_an_early_refresh_of_unknown_outcome_is_followed_up_within_the_leeway() {
     holds(looked_after("leeway", 2, 3_600), |mut scene| async move {
         scene.pass(60.0).await;
-        scene.wire_will(&[Fate::Gateway, Fate::Gateway]);
+        scene.wire_will(&[Fate::Gateway, Fate::Gateway, Fate::Gateway]);
         scene.reject(0)?;
         scene.pass(900.0).await;
         Ok(scene)
@@ -224,9 +228,9 @@ fn g11_an_early_refresh_of_unknown_outcome_is_followed_up_within_the_leeway() {
 fn g11_an_early_refresh_of_a_process_that_died_is_followed_up_within_the_leeway() {
     holds(looked_after("leeway", 2, 3_600), |mut scene| async move {
         scene.pass(60.0).await;
-        scene.wire_will(&[Fate::LostAnswer]);
+        scene.wire_will(&[Fate::LateAnswer]);
         scene.reject(0)?;
-        scene.pass(0.002).await;
+        scene.pass(1.0).await;
         scene.befalls(0, Blow::Kill, 10.0);
         scene.pass(900.0).await;
         Ok(scene)

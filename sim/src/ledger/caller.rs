@@ -99,8 +99,8 @@ impl Ledger {
         let now = self.now();
         let mut book = self.book();
         let history = book.histories.entry(key.clone()).or_default();
-        for ended in history.ended_grants.values_mut() {
-            ended.get_or_insert((now, process.replica));
+        for told in history.ended_grants.values_mut() {
+            told.push((now, process.replica));
         }
     }
 
@@ -130,8 +130,8 @@ impl Ledger {
             }
         };
         let history = &book.histories[&call.key];
-        let ended = grant.and_then(|grant| history.ended_grants.get(&grant).copied().flatten());
-        let known_end = ended.filter(|(at, replica)| {
+        let told = grant.and_then(|grant| history.ended_grants.get(&grant));
+        let known_end = told.into_iter().flatten().find(|(at, replica)| {
             let stale_until = if *replica == call.process.replica { *at } else { *at + self.terms.cache_max_age };
             // While it does not reach the store, a process goes on with what it remembers.
             call.began > stale_until && !call.process.was_in_trouble_since(*at)

@@ -33,7 +33,7 @@ pub(super) struct History {
     /// Refresh tokens that a recorded success has replaced.
     pub(super) recorded: BTreeMap<String, Duration>,
     /// The grants that somebody disconnected, and when that was reported as done, by which replica.
-    pub(super) ended_grants: BTreeMap<usize, Option<(Duration, usize)>>,
+    pub(super) ended_grants: BTreeMap<usize, Vec<(Duration, usize)>>,
     /// The grants that were ever stored.
     pub(super) stored_grants: std::collections::BTreeSet<usize>,
 }
@@ -283,7 +283,7 @@ impl Ledger {
     fn note_end(&self, book: &mut Book, key: &ConnectionKey, refresh: &str) {
         if let Some((grant, _)) = self.providers().iter().find_map(|provider| provider.find_refresh(refresh)) {
             let history = book.histories.entry(key.clone()).or_default();
-            history.ended_grants.entry(grant).or_insert(None);
+            history.ended_grants.entry(grant).or_default();
         }
     }
 }
