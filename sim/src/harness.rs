@@ -215,7 +215,8 @@ pub async fn furnish(store: &dyn Store, engine: &Engine, connectors: &[&str]) ->
             legacy_redirect_uri: false,
         };
         let made = engine.create_connector(&caller(None), new).await;
-        made.map_err(|error| told(&error)).with_context(|| format!("the connector {name}"))?;
+        made.map_err(|error| told(&error))
+            .with_context(|| format!("the connector {name}"))?;
     }
     Ok(())
 }
@@ -248,7 +249,9 @@ pub async fn token(engine: &Arc<Engine>, connector: &str, user: &str, instead: O
         rejected_token: instead.map(Secret::from),
         ..AccessTokenRequest::default()
     };
-    let token = engine.access_token(&caller(Some(user)), &id(connector), request).await?;
+    let token = engine
+        .access_token(&caller(Some(user)), &id(connector), request)
+        .await?;
     Ok(token.access_token.expose().clone())
 }
 
@@ -279,7 +282,12 @@ pub struct Browser {
 }
 
 /// Starts a flow and opens its page, each at a process of its own.
-pub async fn go_connecting(start: &Arc<Engine>, page: &Arc<Engine>, connector: &str, user: &str) -> Result<Browser, Error> {
+pub async fn go_connecting(
+    start: &Arc<Engine>,
+    page: &Arc<Engine>,
+    connector: &str,
+    user: &str,
+) -> Result<Browser, Error> {
     let started = start
         .start_flow(&caller(Some(user)), &id(connector), StartFlow::default())
         .await?;
@@ -309,7 +317,10 @@ pub async fn come_back(engine: &Arc<Engine>, connector: &str, browser: &Browser,
 /// What a stored connection holds: access token and refresh token.
 pub fn reveal(ring: &KeyRing, row: &ConnectionRow) -> Result<Option<(String, String)>> {
     let Some(grant) = &row.grant else { return Ok(None) };
-    let refresh = grant.sealed_refresh.as_ref().context("every provider here gives refresh tokens")?;
+    let refresh = grant
+        .sealed_refresh
+        .as_ref()
+        .context("every provider here gives refresh tokens")?;
     let access = open(ring, row, "access_token", &grant.sealed_access)?;
     let (_, access) = access.split_once(' ').context("a type stands before an access token")?;
     Ok(Some((access.to_owned(), open(ring, row, "refresh_token", refresh)?)))
@@ -347,14 +358,17 @@ pub fn may_be_told(error: &Error) -> bool {
 
 /// The reason for which a person must connect again, if that is what the error says.
 pub fn must_connect(error: &Error) -> Option<&'static str> {
-    error.authorization.as_ref().map(|authorization| authorization.reason.as_str())
+    error
+        .authorization
+        .as_ref()
+        .map(|authorization| authorization.reason.as_str())
 }
 
 /// An error in one line, with its private cause.
 pub fn told(error: &Error) -> anyhow::Error {
     let mut text = error.code.to_string();
     if let Some(reason) = must_connect(error) {
-        text = reason.to_owned();
+        reason.clone_into(&mut text);
     }
     if let Some(cause) = &error.cause {
         let _ = write!(text, " ({cause})");

@@ -59,7 +59,9 @@ impl Journal for DiskJournal {
         self.sync().await;
         let dice = &self.world.store_dice;
         if dice.happens(self.world.weather().chances.disk_full) {
-            self.world.trace.line(format_args!("{:?} has a full disk", self.process));
+            self.world
+                .trace
+                .line(format_args!("{:?} has a full disk", self.process));
             return Err(JournalError::Full);
         }
         let (key, parent) = (pair.key.clone(), pair.parent);

@@ -35,7 +35,11 @@ pub struct Call {
 #[async_trait]
 pub trait Layer: Send + Sync + fmt::Debug {
     /// Carries a call to the store, and its answer back.
-    fn carry<'a, T: Send + 'a>(&'a self, call: Call, reply: Reply<'a, T>) -> impl Future<Output = Result<T>> + Send + 'a;
+    fn carry<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        reply: Reply<'a, T>,
+    ) -> impl Future<Output = Result<T>> + Send + 'a;
 
     /// How a connection is read.
     async fn get_connection(&self, store: &dyn Store, key: &ConnectionKey) -> Result<Option<ConnectionRow>> {

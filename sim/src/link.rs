@@ -55,7 +55,9 @@ impl Link {
         self.process.had_trouble();
         if call.writes {
             let Call { name, .. } = call;
-            self.world.trace.line(format_args!("{:?} store {name}: {how}", self.process));
+            self.world
+                .trace
+                .line(format_args!("{:?} store {name}: {how}", self.process));
         }
         Err(StoreError::Unavailable(how.to_owned()))
     }
@@ -63,7 +65,15 @@ impl Link {
 
 #[async_trait]
 impl Layer for Link {
-    fn carry<'a, T: Send + 'a>(&'a self, call: Call, reply: Reply<'a, T>) -> impl Future<Output = Result<T>> + Send + 'a {
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "`async_trait` would box what is declared as a plain future"
+    )]
+    fn carry<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        reply: Reply<'a, T>,
+    ) -> impl Future<Output = Result<T>> + Send + 'a {
         async move {
             self.process.pass().await;
             let dice = &self.world.store_dice;

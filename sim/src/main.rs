@@ -36,12 +36,9 @@ struct Run {
     /// Makes one run.
     #[arg(long)]
     seed: Option<u64>,
-    /// Shows everything that happens in it.
+    /// Shows everything that happens in it, with the engine's own log.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Shows the engine's own log in between, on standard error.
-    #[arg(long, requires = "seed")]
-    log: bool,
     /// Goes on after a run that broke a rule.
     #[arg(long)]
     keep_going: bool,
@@ -64,7 +61,9 @@ fn range(text: &str) -> Result<Range<u64>> {
 
 fn flaw(text: &str) -> Result<Flaw> {
     let known = Flaw::ALL.iter().find(|(name, _)| *name == text);
-    known.map(|(_, flaw)| *flaw).ok_or_else(|| anyhow!("there is no such flaw"))
+    known
+        .map(|(_, flaw)| *flaw)
+        .ok_or_else(|| anyhow!("there is no such flaw"))
 }
 
 fn main() -> ExitCode {
@@ -80,11 +79,6 @@ fn main() -> ExitCode {
 
 fn start(args: &Run) -> Result<()> {
     let catalogue = harness::catalogue()?;
-    if args.log {
-        let filter = tracing_subscriber::EnvFilter::new("valetkey_engine=debug");
-        let log = tracing_subscriber::fmt().without_time().with_env_filter(filter);
-        log.with_writer(std::io::stderr).with_ansi(false).init();
-    }
     match (&args.seed, &args.seeds) {
         (Some(seed), _) => one(*seed, args, &catalogue),
         (None, Some(seeds)) => many(seeds.clone(), args, &catalogue),
@@ -119,7 +113,14 @@ fn many(seeds: Range<u64>, args: &Run, catalogue: &Catalogue) -> Result<()> {
                 break;
             }
             let keep = Keep::Tail;
-            let report = run(Options { seed, keep, flaw: args.flaw }, catalogue)?;
+            let report = run(
+                Options {
+                    seed,
+                    keep,
+                    flaw: args.flaw,
+                },
+                catalogue,
+            )?;
             done += 1;
             if args.tally {
                 let mut tally = tally.lock().map_err(|_| anyhow!("a run panicked"))?;
@@ -137,7 +138,9 @@ fn many(seeds: Range<u64>, args: &Run, catalogue: &Catalogue) -> Result<()> {
     };
     let done = std::thread::scope(|scope| -> Result<u64> {
         let workers: Vec<_> = (0..args.jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        let counts = workers.into_iter().map(|worker| worker.join().map_err(|_| anyhow!("a run panicked"))?);
+        let counts = workers
+            .into_iter()
+            .map(|worker| worker.join().map_err(|_| anyhow!("a run panicked"))?);
         counts.sum()
     })?;
     for (what, times) in tally.into_inner().map_err(|_| anyhow!("a run panicked"))? {

@@ -107,7 +107,10 @@ pub struct Plan {
 impl Plan {
     /// The plan of a scene: one provider and one user, nothing goes wrong, and nothing happens by itself.
     pub fn scene(family: &str, replicas: usize, lifetime: Duration) -> Self {
-        let found = FAMILIES.iter().find(|(name, ..)| *name == family).unwrap_or(&FAMILIES[0]);
+        let found = FAMILIES
+            .iter()
+            .find(|(name, ..)| *name == family)
+            .unwrap_or(&FAMILIES[0]);
         let (name, rotation, old_access_token_dies) = *found;
         Self {
             replicas,
@@ -150,7 +153,11 @@ impl Plan {
             })
             .collect();
         let weights = OPS.iter().map(|(op, weight)| {
-            if ALWAYS.contains(op) || dice.happens(500) { *weight } else { 0 }
+            if ALWAYS.contains(op) || dice.happens(500) {
+                *weight
+            } else {
+                0
+            }
         });
         let skew = *dice.pick(&[0, 0, 500, 2_000]);
         Self {
@@ -189,6 +196,10 @@ impl Plan {
 
     /// The longest life of an access token.
     pub fn longest_life(&self) -> Duration {
-        self.providers.iter().map(|habits| habits.lifetime).max().unwrap_or_default()
+        self.providers
+            .iter()
+            .map(|habits| habits.lifetime)
+            .max()
+            .unwrap_or_default()
     }
 }

@@ -70,7 +70,12 @@ impl Process {
         if state == State::Running {
             return;
         }
-        let runs = self.state.subscribe().wait_for(|state| *state == State::Running).await.is_ok();
+        let runs = self
+            .state
+            .subscribe()
+            .wait_for(|state| *state == State::Running)
+            .await
+            .is_ok();
         if !runs {
             std::future::pending::<()>().await;
         }

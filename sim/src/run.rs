@@ -52,6 +52,7 @@ pub fn run(options: Options, catalogue: &Catalogue) -> Result<Report> {
         let dice = Dice::new(options.seed, "plan");
         let plan = Plan::draw(&dice);
         let world = build(&plan, options)?;
+        let _log = (options.keep == Keep::All).then(|| world.trace.show_log());
         world.trace.line(format_args!("seed {}: {plan:?}", options.seed));
         let mut service = Service::start(Arc::clone(&world), plan, dice, options.seed, catalogue.clone()).await?;
         service.run().await?;
@@ -77,6 +78,7 @@ where
     };
     runtime(options.seed)?.block_on(async {
         let world = build(&plan, options)?;
+        let _log = world.trace.show_log();
         let dice = Dice::new(options.seed, "plan");
         let service = Service::start(world, plan, dice, options.seed, catalogue.clone()).await?;
         let scene = act(Scene::new(service)).await?;
@@ -132,4 +134,3 @@ pub fn build(plan: &Plan, options: Options) -> Result<Arc<World>> {
         flaw: options.flaw,
     })))
 }
-

@@ -64,7 +64,9 @@ impl Saboteur {
     /// The row as it was a generation ago, if it was usable then.
     fn old(&self, row: ConnectionRow) -> ConnectionRow {
         let mut rows = self.before.lock().unwrap_or_else(PoisonError::into_inner);
-        let pair = rows.entry(row.key.clone()).or_insert_with(|| (row.clone(), row.clone()));
+        let pair = rows
+            .entry(row.key.clone())
+            .or_insert_with(|| (row.clone(), row.clone()));
         if pair.1.generation != row.generation {
             let last = std::mem::replace(&mut pair.1, row.clone());
             pair.0 = last;
@@ -100,7 +102,10 @@ impl Layer for Saboteur {
         let row = store.get_connection(key).await?;
         Ok(match self.flaw {
             Flaw::StaleRead => row.map(|row| self.old(row)),
-            Flaw::NoIntent => row.map(|row| ConnectionRow { intent: row.intent.map(first), ..row }),
+            Flaw::NoIntent => row.map(|row| ConnectionRow {
+                intent: row.intent.map(first),
+                ..row
+            }),
             Flaw::NoLease | Flaw::NoCompareAndSet | Flaw::ForgetfulJournal | Flaw::LyingWire => row,
         })
     }
@@ -116,9 +121,7 @@ impl Layer for Saboteur {
     ) -> Result<Claim> {
         let claim = store.claim_refresh(key, generation, holder, now, lease).await?;
         match (self.flaw, claim) {
-            (Flaw::NoLease, Claim::Busy(until)) => {
-                Self::take_away(store, key, generation, holder, until, lease).await
-            }
+            (Flaw::NoLease, Claim::Busy(until)) => Self::take_away(store, key, generation, holder, until, lease).await,
             (Flaw::NoIntent, Claim::Held { mut row, .. }) => {
                 row.intent = row.intent.map(first);
                 Ok(Claim::Held { row, previous: None })
@@ -147,7 +150,9 @@ impl Layer for Saboteur {
         audit: AuditRow,
     ) -> Result<Committed> {
         let committed = store.finish_refresh(key, generation, renewed.clone(), audit).await?;
-        let Committed::Lost(Some(row)) = committed else { return Ok(committed) };
+        let Committed::Lost(Some(row)) = committed else {
+            return Ok(committed);
+        };
         if self.flaw != Flaw::NoCompareAndSet || row.state == ConnectionState::Disconnected {
             return Ok(Committed::Lost(Some(row)));
         }
@@ -155,7 +160,7 @@ impl Layer for Saboteur {
         let mut row = *row;
         row.generation = generation;
         crate::store::renew(&mut row, renewed);
-        self.memory.overwrite("finish_refresh", row.clone());
+        self.memory.overwrite("finish_refresh", &row);
         Ok(Committed::Done(Box::new(row)))
     }
 }

@@ -94,7 +94,9 @@ impl Scene {
     /// How the connection stands: the word of its state, or the cause.
     pub fn state(&self) -> String {
         let state = self.world().ledger.state(&self.service.slot().key);
-        state.map_or_else(String::new, |state| state.cause().unwrap_or_else(|| state.word()).to_owned())
+        state.map_or_else(String::new, |state| {
+            state.cause().unwrap_or_else(|| state.word()).to_owned()
+        })
     }
 
     /// How many requests of a kind were made: `refresh LostAnswer`.

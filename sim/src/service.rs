@@ -104,7 +104,9 @@ impl Service {
             key: harness::key(connector, user),
         };
         let slots = connectors.iter().copied().enumerate();
-        let slots = slots.flat_map(|at| plan.users.iter().map(move |user| slot(at, user))).collect();
+        let slots = slots
+            .flat_map(|at| plan.users.iter().map(move |user| slot(at, user)))
+            .collect();
         let next_beat = plan.heartbeat;
         let mut service = Self {
             world,
@@ -155,7 +157,11 @@ impl Service {
             if self.plan.reconnects {
                 self.reconnect_some();
             }
-            let pause = if self.dice.happens(700) { self.dice.millis(0, 60) } else { self.dice.millis(0, 4_000) };
+            let pause = if self.dice.happens(700) {
+                self.dice.millis(0, 60)
+            } else {
+                self.dice.millis(0, 4_000)
+            };
             self.pass(pause).await;
             if !self.world.ledger.violations().is_empty() {
                 return Ok(());
@@ -173,7 +179,9 @@ impl Service {
         if !disk.is_empty() {
             self.world.ledger.count("start with kept pairs");
         }
-        self.world.trace.line(format_args!("{process:?} starts with {} kept pairs", disk.len()));
+        self.world
+            .trace
+            .line(format_args!("{process:?} starts with {} kept pairs", disk.len()));
         let (world, disk_of) = (Arc::clone(&self.world), Arc::clone(&disk));
         let running = harness::engine(Surroundings {
             store: Arc::new(Layered::new(link, Arc::clone(&self.world.store))),
@@ -209,13 +217,19 @@ impl Service {
             if now >= end || !self.world.ledger.violations().is_empty() {
                 return;
             }
-            let next = self.next_event().unwrap_or(end).clamp(now + Duration::from_millis(1), end);
-            tokio::time::sleep(next - now).await;
+            let next = self
+                .next_event()
+                .unwrap_or(end)
+                .clamp(now + Duration::from_millis(1), end);
+            tokio::time::sleep(next.saturating_sub(now)).await;
         }
     }
 
     fn next_event(&self) -> Option<Duration> {
-        let of_replicas = self.replicas.iter().flat_map(|r| [r.starts_at, r.resumes_at, r.dies_at, r.reconnects_at]);
+        let of_replicas = self
+            .replicas
+            .iter()
+            .flat_map(|r| [r.starts_at, r.resumes_at, r.dies_at, r.reconnects_at]);
         let of_spells = self.spells.iter().map(|(_, until)| Some(*until));
         of_replicas
             .chain(of_spells)
@@ -281,14 +295,19 @@ impl Service {
         }
         if replica.reconnects_at.is_some_and(|at| at <= now) {
             replica.reconnects_at = None;
-            self.world.trace.line(format_args!("{:?} reaches the store again", replica.process));
+            self.world
+                .trace
+                .line(format_args!("{:?} reaches the store again", replica.process));
             replica.process.reconnect();
         }
         if replica.starts_at.is_some_and(|at| at <= now) {
             let (life, disk) = (replica.process.life + 1, Arc::clone(&replica.disk));
             match self.boot(number, life, disk).await {
                 Ok(replica) => self.replicas[number] = replica,
-                Err(error) => self.world.ledger.violates("unexpected", format_args!("no start: {error:#}")),
+                Err(error) => self
+                    .world
+                    .ledger
+                    .violates("unexpected", format_args!("no start: {error:#}")),
             }
         }
     }
@@ -307,7 +326,9 @@ impl Service {
                 if let Err(error) = harness::work(&engine, chore).await
                     && !harness::may_be_told(&error)
                 {
-                    world.ledger.violates("unexpected", format_args!("{chore:?}: {:#}", harness::told(&error)));
+                    world
+                        .ledger
+                        .violates("unexpected", format_args!("{chore:?}: {:#}", harness::told(&error)));
                 }
             });
             replica.chores.retain(|(done, _)| *done != chore);
@@ -321,7 +342,9 @@ impl Service {
             if let Err(error) = done
                 && error.is_panic()
             {
-                self.world.ledger.violates("unexpected", format_args!("a panic: {error}"));
+                self.world
+                    .ledger
+                    .violates("unexpected", format_args!("a panic: {error}"));
             }
         }
         self.callers.retain(|caller| {
@@ -333,7 +356,9 @@ impl Service {
     }
 
     fn any_running(&self) -> Option<usize> {
-        let running: Vec<_> = (0..self.replicas.len()).filter(|n| self.replicas[*n].serves()).collect();
+        let running: Vec<_> = (0..self.replicas.len())
+            .filter(|n| self.replicas[*n].serves())
+            .collect();
         (!running.is_empty()).then(|| *self.dice.pick(&running))
     }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hasher as _};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::clock::Time;
 
@@ -51,10 +55,7 @@ impl Trace {
 
     /// Adds a line with its time.
     pub fn line(&self, text: fmt::Arguments<'_>) {
-        let mut line = String::with_capacity(80);
-        let at = self.time.elapsed();
-        let written = write!(line, "{:>6}.{:03} {text}", at.as_secs(), at.subsec_millis());
-        debug_assert!(written.is_ok(), "a text takes everything");
+        let line = self.with_time(text);
         let mut pages = self.lock();
         pages.digest.write(line.as_bytes());
         pages.digest.write_u8(b'\n');
@@ -63,6 +64,26 @@ impl Trace {
             pages.lines.drain(..TAIL);
         }
         pages.lines.push(line);
+    }
+
+    fn with_time(&self, text: fmt::Arguments<'_>) -> String {
+        let mut line = String::with_capacity(80);
+        let at = self.time.elapsed();
+        let written = write!(line, "{:>6}.{:03} {text}", at.as_secs(), at.subsec_millis());
+        debug_assert!(written.is_ok(), "a text takes everything");
+        line
+    }
+
+    /// Shows what the engine logs as lines of the trace, until the guard is dropped. They do not count for the digest.
+    pub fn show_log(self: &Arc<Self>) -> tracing::subscriber::DefaultGuard {
+        let trace = Arc::clone(self);
+        tracing_subscriber::fmt()
+            .without_time()
+            .with_ansi(false)
+            .with_env_filter(EnvFilter::new("valetkey_engine=debug"))
+            .with_writer(move || Log(Arc::clone(&trace)))
+            .finish()
+            .set_default()
     }
 
     /// The lines that were kept.
@@ -83,5 +104,21 @@ impl Trace {
 
     fn lock(&self) -> MutexGuard<'_, Pages> {
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what the engine logs, one line a write.
+struct Log(Arc<Trace>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(bytes);
+        let line = self.0.with_time(format_args!("    {}", text.trim()));
+        self.0.lock().lines.push(line);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

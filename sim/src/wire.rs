@@ -101,11 +101,15 @@ impl Net {
                 tokio::time::sleep(dice.millis(1, 200)).await;
                 return Outcome::Uncertain(WireError::Broken);
             }
-            Fate::Limited => plain(429, json!({"error": "slow_down"}), Some(dice.between(1, 90))),
-            Fate::Broken => plain(*dice.pick(&[500, 503]), json!({"error": "server_error"}), None),
-            Fate::Mistaken => plain(400, json!({"error": "invalid_grant"}), None),
+            Fate::Limited => plain(429, &json!({"error": "slow_down"}), Some(dice.between(1, 90))),
+            Fate::Broken => plain(*dice.pick(&[500, 503]), &json!({"error": "server_error"}), None),
+            Fate::Mistaken => plain(400, &json!({"error": "invalid_grant"}), None),
             Fate::LostAnswer | Fate::LateAnswer | Fate::LateRequest => {
-                let after = if fate == Fate::LateRequest { deadline + dice.millis(1, 60_000) } else { soon };
+                let after = if fate == Fate::LateRequest {
+                    deadline + dice.millis(1, 60_000)
+                } else {
+                    soon
+                };
                 drop(self.serve(flight, ask, after));
                 if fate == Fate::LostAnswer {
                     tokio::time::sleep(soon + dice.millis(1, 100)).await;
@@ -115,7 +119,11 @@ impl Net {
                 return Outcome::Uncertain(WireError::Timeout);
             }
             Fate::Fine | Fate::Slow | Fate::Gateway | Fate::Garbled => {
-                let after = if fate == Fate::Slow { dice.millis(1_000, 29_000) } else { soon };
+                let after = if fate == Fate::Slow {
+                    dice.millis(1_000, 29_000)
+                } else {
+                    soon
+                };
                 let served = self.serve(flight, ask, after);
                 match tokio::time::timeout(deadline, served).await {
                     Ok(Ok(response)) if fate == Fate::Gateway => gateway(&response),
@@ -150,7 +158,9 @@ impl Wire for Net {
 
     async fn send_token(&self, request: Request, deadline: Duration) -> Outcome {
         let Some(ask) = self.world.read_ask(&request) else {
-            self.world.ledger.violates("unexpected", format_args!("{request:?} is no request of a client"));
+            self.world
+                .ledger
+                .violates("unexpected", format_args!("{request:?} is no request of a client"));
             return Outcome::NotSent(WireError::Malformed);
         };
         let fate = self.fate(&ask);
@@ -174,9 +184,17 @@ impl Wire for Net {
 
     async fn send_api(&self, request: Request, limits: Limits) -> Result<Response, WireError> {
         self.process.pass().await;
-        let sent = request.headers.get("authorization").and_then(|value| value.to_str().ok());
-        let token = sent.and_then(|sent| sent.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
-        let answer = self.call_api(request.url.host_str().unwrap_or_default(), &token, limits).await;
+        let sent = request
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
+        let token = sent
+            .and_then(|sent| sent.strip_prefix("Bearer "))
+            .unwrap_or_default()
+            .to_owned();
+        let answer = self
+            .call_api(request.url.host_str().unwrap_or_default(), &token, limits)
+            .await;
         self.process.pass().await;
         answer
     }
@@ -186,7 +204,9 @@ impl Net {
     async fn call_api(&self, host: &str, token: &str, limits: Limits) -> Result<Response, WireError> {
         let dice = &self.world.wire_dice;
         let Some(provider) = self.world.provider_of(host) else {
-            self.world.ledger.violates("unexpected", format_args!("a token went to {host}"));
+            self.world
+                .ledger
+                .violates("unexpected", format_args!("a token went to {host}"));
             return Err(WireError::HostNotAllowed);
         };
         tokio::time::sleep(dice.millis(1, 50)).await;
@@ -199,11 +219,11 @@ impl Net {
         if rejected {
             self.world.ledger.api_rejected(token);
         }
-        Ok(plain(if rejected { 401 } else { 200 }, json!({"ok": !rejected}), None))
+        Ok(plain(if rejected { 401 } else { 200 }, &json!({"ok": !rejected}), None))
     }
 }
 
-fn plain(status: u16, body: Value, retry_after: Option<u64>) -> Response {
+fn plain(status: u16, body: &Value, retry_after: Option<u64>) -> Response {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", http::HeaderValue::from_static("application/json"));
     if let Some(seconds) = retry_after {
@@ -229,15 +249,15 @@ pub(crate) fn answer(verdict: &Verdict, account: &str) -> Response {
             if pair.says_refresh {
                 body["refresh_token"] = pair.refresh.clone().into();
             }
-            plain(200, body, None)
+            plain(200, &body, None)
         }
-        Verdict::Refused(code) => plain(400, json!({"error": code}), None),
+        Verdict::Refused(code) => plain(400, &json!({"error": code}), None),
     }
 }
 
 /// An empty answer of a good status.
 pub(crate) fn nothing() -> Response {
-    plain(200, json!({}), None)
+    plain(200, &json!({}), None)
 }
 
 fn garbled(response: Response) -> Response {
@@ -251,7 +271,7 @@ fn garbled(response: Response) -> Response {
 /// A gateway gives up waiting for an answer that is good; others it passes on.
 fn gateway(response: &Response) -> Response {
     if response.is_success() {
-        plain(504, json!({"message": "gateway timeout"}), None)
+        plain(504, &json!({"message": "gateway timeout"}), None)
     } else {
         response.clone()
     }

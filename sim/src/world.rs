@@ -136,8 +136,12 @@ impl World {
 
     /// The provider that has a host.
     pub(crate) fn provider_of(&self, host: &str) -> Option<usize> {
-        let name = host.strip_suffix(".as.example").or_else(|| host.strip_suffix(".api.example"))?;
-        self.providers().iter().position(|provider| provider.habits.name == name)
+        let name = host
+            .strip_suffix(".as.example")
+            .or_else(|| host.strip_suffix(".api.example"))?;
+        self.providers()
+            .iter()
+            .position(|provider| provider.habits.name == name)
     }
 
     /// What a request wants of its provider's token endpoint.
@@ -145,7 +149,9 @@ impl World {
         let provider = self.provider_of(request.url.host_str()?)?;
         let field = |wanted: &str| {
             let mut fields = url::form_urlencoded::parse(&request.body);
-            fields.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+            fields
+                .find(|(name, _)| name == wanted)
+                .map(|(_, value)| value.into_owned())
         };
         let wish = match (request.url.path(), field("grant_type").as_deref()) {
             ("/revoke", _) => Wish::Revoke(field("token")?),
@@ -166,7 +172,8 @@ impl World {
             Wish::Refresh(token) => provider.refresh(token, now),
             Wish::Revoke(token) => {
                 provider.revoke(token, now);
-                self.trace.line(format_args!("    {} revokes {token}", provider.habits.name));
+                self.trace
+                    .line(format_args!("    {} revokes {token}", provider.habits.name));
                 return wire::nothing();
             }
         };

@@ -7,6 +7,8 @@ mod audit;
 mod connections;
 #[path = "../../crates/store/tests/contract/connectors.rs"]
 mod connectors;
+#[path = "../../crates/store/tests/contract/copying.rs"]
+mod copying;
 #[path = "../../crates/store/tests/contract/due.rs"]
 mod due;
 #[path = "../../crates/store/tests/contract/fixtures.rs"]
@@ -166,6 +168,10 @@ contract! {
         a_record_that_is_there_already_fails_the_import_and_nothing_is_written
         a_page_begins_after_a_record_of_its_own_table
         records_of_the_audit_log_go_on_after_those_that_arrived;
+    copying:
+        a_copy_has_everything_and_a_second_one_finds_nothing_to_do
+        a_copy_that_was_cut_off_is_taken_up_where_it_stopped
+        a_copy_into_a_store_with_records_of_its_own_is_refused;
     audit:
         records_are_read_newest_first_as_they_were_written
         every_filter_chooses

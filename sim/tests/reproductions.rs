@@ -122,7 +122,10 @@ fn g20_a_pair_that_is_kept_on_disk_outlives_the_process() {
         scene.pass(3.0).await;
         scene.befalls(0, Blow::Kill, 10.0);
         scene.pass(20.0).await;
-        assert_eq!((scene.state().as_str(), scene.count("start with kept pairs")), ("active", 1));
+        assert_eq!(
+            (scene.state().as_str(), scene.count("start with kept pairs")),
+            ("active", 1)
+        );
         Ok(scene)
     });
 }
@@ -274,7 +277,12 @@ fn seeds_that_once_found_something_find_nothing() {
             flaw: None,
         };
         let report = run(options, &catalogue).expect("a run");
-        broken.extend(report.violations.iter().map(|violation| format!("seed {seed}: {violation}")));
+        broken.extend(
+            report
+                .violations
+                .iter()
+                .map(|violation| format!("seed {seed}: {violation}")),
+        );
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }

@@ -76,11 +76,13 @@ impl Ledger {
         });
         match given {
             Given::Token(token) => {
-                self.trace.line(format_args!("{process:?} gives {token} (call {})", id.0));
+                self.trace
+                    .line(format_args!("{process:?} gives {token} (call {})", id.0));
                 self.judge_token(&mut book, id, token);
             }
             Given::Person(reason) => {
-                self.trace.line(format_args!("{process:?} says {reason} (call {})", id.0));
+                self.trace
+                    .line(format_args!("{process:?} says {reason} (call {})", id.0));
                 self.judge_person(&mut book, id, reason);
             }
             Given::Error { text, is_expected } => {
@@ -107,9 +109,16 @@ impl Ledger {
     /// A connect was reported as done; it brought this grant.
     pub fn connected(&self, key: &ConnectionKey, grant: usize) {
         let mut book = self.book();
-        let is_stored = book.histories.get(key).is_some_and(|history| history.stored_grants.contains(&grant));
+        let is_stored = book
+            .histories
+            .get(key)
+            .is_some_and(|history| history.stored_grants.contains(&grant));
         if !is_stored {
-            self.break_rule(&mut book, "forgotten", format_args!("{}: grant {grant} was never stored", name(key)));
+            self.break_rule(
+                &mut book,
+                "forgotten",
+                format_args!("{}: grant {grant} was never stored", name(key)),
+            );
         }
     }
 
@@ -132,7 +141,11 @@ impl Ledger {
         let history = &book.histories[&call.key];
         let told = grant.and_then(|grant| history.ended_grants.get(&grant));
         let known_end = told.into_iter().flatten().find(|(at, replica)| {
-            let stale_until = if *replica == call.process.replica { *at } else { *at + self.terms.cache_max_age };
+            let stale_until = if *replica == call.process.replica {
+                *at
+            } else {
+                *at + self.terms.cache_max_age
+            };
             // While it does not reach the store, a process goes on with what it remembers.
             call.began > stale_until && !call.process.was_in_trouble_since(*at)
         });
@@ -149,7 +162,11 @@ impl Ledger {
         };
         if let Some(what) = what {
             let process = Arc::clone(&call.process);
-            self.break_rule(book, "dead-token", format_args!("{process:?} gives {token} (call {}): {what}", id.0));
+            self.break_rule(
+                book,
+                "dead-token",
+                format_args!("{process:?} gives {token} (call {}): {what}", id.0),
+            );
         }
     }
 
@@ -159,14 +176,25 @@ impl Ledger {
         let brought = |flight: &Flight| flight.pair().is_some_and(|pair| pair.access == token);
         let since = book.flights.iter().position(brought).map_or(0, |minted| minted + 1);
         let providers = self.providers();
-        let grant_of = |token: &str| providers.iter().find_map(|provider| provider.find_refresh(token)).map(|found| found.0);
+        let grant_of = |token: &str| {
+            providers
+                .iter()
+                .find_map(|provider| provider.find_refresh(token))
+                .map(|found| found.0)
+        };
         let Some((grant, _)) = providers.iter().find_map(|provider| provider.find_access(token)) else {
             return false;
         };
         book.flights[since..].iter().any(|flight| {
-            let Wish::Refresh(sent) = &flight.wish else { return false };
+            let Wish::Refresh(sent) = &flight.wish else {
+                return false;
+            };
             let is_same_replica = Arc::ptr_eq(&flight.process, &call.process);
-            let seen_from = if is_same_replica { flight.sent } else { flight.sent + self.terms.cache_max_age };
+            let seen_from = if is_same_replica {
+                flight.sent
+            } else {
+                flight.sent + self.terms.cache_max_age
+            };
             let can_know = is_same_replica || !call.process.was_in_trouble_since(flight.sent);
             let counts = flight.pair().is_some() || flight.may_have_been_read();
             flight.key.as_ref() == Some(&call.key)
@@ -195,7 +223,11 @@ impl Ledger {
         }
         if usable && *at_first == Standing::Active {
             let key = call.key.clone();
-            self.break_rule(book, "told", format_args!("{} is usable, and the caller is told {reason}", name(&key)));
+            self.break_rule(
+                book,
+                "told",
+                format_args!("{} is usable, and the caller is told {reason}", name(&key)),
+            );
         }
     }
 
@@ -209,7 +241,10 @@ impl Ledger {
         // Whoever remembers the one before cannot know of this one yet.
         let is_known = history.tokens_since + self.terms.cache_max_age < call.began;
         let is_same = is_known && history.tokens.as_ref().is_some_and(|(access, _)| access == stored);
-        let stood = history.standings.last().is_some_and(|(at, standing)| *at <= call.began && *standing == Standing::Active);
+        let stood = history
+            .standings
+            .last()
+            .is_some_and(|(at, standing)| *at <= call.began && *standing == Standing::Active);
         let works = history.works_for(self.slack(), self.time.now()) && {
             let providers = self.providers();
             let provider = providers.iter().find(|provider| provider.find_access(stored).is_some());
@@ -217,7 +252,11 @@ impl Ledger {
         };
         if is_same && stood && works {
             let (key, stored) = (call.key.clone(), stored.clone());
-            self.break_rule(book, "withheld", format_args!("{} has {stored}, and the caller is told {text}", name(&key)));
+            self.break_rule(
+                book,
+                "withheld",
+                format_args!("{} has {stored}, and the caller is told {text}", name(&key)),
+            );
         }
     }
 }

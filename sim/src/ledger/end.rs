@@ -39,7 +39,10 @@ impl Ledger {
             };
             // Whoever failed before has a pause that began before.
             let is_new = store_now.since(intent.at) < well_for;
-            let waits = history.tokens.as_ref().is_some_and(|(access, _)| self.may_wait_for(access));
+            let waits = history
+                .tokens
+                .as_ref()
+                .is_some_and(|(access, _)| self.may_wait_for(access));
             if store_now.since(intent.lease_until) > patience && is_new && !waits {
                 stuck.push(name(key));
             }
@@ -54,7 +57,9 @@ impl Ledger {
         let provider = providers.iter().find(|provider| provider.find_access(access).is_some());
         provider.is_some_and(|provider| {
             provider.habits.rotation == valetkey_oauth::Rotation::SingleUseRevokesFamily
-                && provider.ends_at(access).is_some_and(|ends| ends + harness::LONGEST_PAUSE > self.now())
+                && provider
+                    .ends_at(access)
+                    .is_some_and(|ends| ends + harness::LONGEST_PAUSE > self.now())
         })
     }
 
@@ -68,10 +73,15 @@ impl Ledger {
             self.break_rule(&mut book, "stuck", format_args!("the intent of {} stays", name(key)));
             return;
         }
-        let Some((access, refresh)) = history.tokens.clone() else { return };
+        let Some((access, refresh)) = history.tokens.clone() else {
+            return;
+        };
         let providers = self.providers();
-        let provider = providers.iter().find(|provider| provider.find_refresh(&refresh).is_some());
-        let Some((provider, (grant, _))) = provider.and_then(|provider| Some((provider, provider.find_refresh(&refresh)?)))
+        let provider = providers
+            .iter()
+            .find(|provider| provider.find_refresh(&refresh).is_some());
+        let Some((provider, (grant, _))) =
+            provider.and_then(|provider| Some((provider, provider.find_refresh(&refresh)?)))
         else {
             return;
         };
@@ -85,9 +95,10 @@ impl Ledger {
                 self.break_rule(&mut book, "unsettled", format_args!("{}: {text}", name(key)));
             }
             ConnectionState::Reauthorize(cause) if newest_works => {
-                let reached = book.flights.iter().any(|flight| {
-                    flight.is_in_hand() && flight.pair().is_some_and(|pair| pair.refresh == newest)
-                });
+                let reached = book
+                    .flights
+                    .iter()
+                    .any(|flight| flight.is_in_hand() && flight.pair().is_some_and(|pair| pair.refresh == newest));
                 if (reached || honoured) && !book.misled.contains(&refresh) {
                     self.break_rule(
                         &mut book,
@@ -108,14 +119,26 @@ impl Ledger {
         let mut alive = Vec::new();
         {
             let providers = self.providers();
-            let Some(provider) = providers.iter().find(|provider| provider.habits.name == key.connector.as_str()) else {
+            let Some(provider) = providers
+                .iter()
+                .find(|provider| provider.habits.name == key.connector.as_str())
+            else {
                 return;
             };
-            let stored = history.tokens.as_ref().and_then(|(_, refresh)| provider.find_refresh(refresh));
-            let is_over = |grant: usize| history.ended_grants.contains_key(&grant) && stored.is_none_or(|(of, _)| of != grant);
-            let known = book.flights.iter().filter(|flight| flight.is_settled || flight.is_in_hand());
+            let stored = history
+                .tokens
+                .as_ref()
+                .and_then(|(_, refresh)| provider.find_refresh(refresh));
+            let is_over =
+                |grant: usize| history.ended_grants.contains_key(&grant) && stored.is_none_or(|(of, _)| of != grant);
+            let known = book
+                .flights
+                .iter()
+                .filter(|flight| flight.is_settled || flight.is_in_hand());
             let known = known.filter_map(|flight| flight.pair());
-            let known = known.map(|pair| (&pair.access, &pair.refresh)).chain(&history.ever_stored);
+            let known = known
+                .map(|pair| (&pair.access, &pair.refresh))
+                .chain(&history.ever_stored);
             for (access, refresh) in known {
                 let of = provider.find_refresh(refresh).map(|(grant, _)| grant);
                 if of.is_some_and(is_over) && (provider.honours(refresh, now) || provider.accepts(access, now)) {
@@ -124,7 +147,11 @@ impl Ledger {
             }
         }
         for tokens in alive {
-            self.break_rule(&mut book, "unrevoked", format_args!("{tokens} of {}, which was ended", name(key)));
+            self.break_rule(
+                &mut book,
+                "unrevoked",
+                format_args!("{tokens} of {}, which was ended", name(key)),
+            );
         }
     }
 }

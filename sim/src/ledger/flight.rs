@@ -112,7 +112,11 @@ impl Ledger {
             flight.key.is_some() && !flight.is_settled && (flight.ended.is_none() || flight.is_in_hand())
         };
         let last = book.flights.len().saturating_sub(20);
-        book.flights[last..].iter().filter(open).map(|flight| Arc::clone(&flight.process)).collect()
+        book.flights[last..]
+            .iter()
+            .filter(open)
+            .map(|flight| Arc::clone(&flight.process))
+            .collect()
     }
 
     /// A process is about to take a lease under this name.
@@ -136,11 +140,15 @@ impl Ledger {
             Wish::Refresh(token) => self.judge_refresh(&mut book, process, ask.provider, token),
             Wish::Revoke(_) => None,
         };
-        let row = key.as_ref().and_then(|key| book.histories.get(key)).and_then(|history| history.row.as_ref());
+        let row = key
+            .as_ref()
+            .and_then(|key| book.histories.get(key))
+            .and_then(|history| history.row.as_ref());
         let parent = row.map(|row| row.generation);
         book.count(format!("{} {fate:?}", ask.wish.word()));
         let id = FlightId(book.flights.len());
-        self.trace.line(format_args!("{process:?} sends #{} {:?} ({fate:?})", id.0, ask.wish));
+        self.trace
+            .line(format_args!("{process:?} sends #{} {:?} ({fate:?})", id.0, ask.wish));
         book.flights.push(Flight {
             process: Arc::clone(process),
             wish: ask.wish.clone(),
@@ -175,12 +183,20 @@ impl Ledger {
             (provider.habits.rotation, provider.habits.name, user)
         };
         let Some(user) = found else {
-            self.break_rule(book, "unexpected", format_args!("{process:?} sends {token}, which nobody gave"));
+            self.break_rule(
+                book,
+                "unexpected",
+                format_args!("{process:?} sends {token}, which nobody gave"),
+            );
             return None;
         };
         let key = harness::key(connector, &user);
         let Some(history) = book.histories.get(&key) else {
-            self.break_rule(book, "unclaimed", format_args!("{process:?} refreshes {}, which is not stored", name(&key)));
+            self.break_rule(
+                book,
+                "unclaimed",
+                format_args!("{process:?} refreshes {}, which is not stored", name(&key)),
+            );
             return Some(key);
         };
         if let Some(at) = history.recorded.get(token) {
@@ -212,9 +228,10 @@ impl Ledger {
 
     /// A family that ends with a reused token must not be asked again while its access token works.
     fn judge_risk(&self, book: &mut Book, process: &Arc<Process>, key: &ConnectionKey, token: &str) {
-        let earlier = book.flights.iter().position(|flight| {
-            flight.wish == Wish::Refresh(token.to_owned()) && flight.may_have_been_read()
-        });
+        let earlier = book
+            .flights
+            .iter()
+            .position(|flight| flight.wish == Wish::Refresh(token.to_owned()) && flight.may_have_been_read());
         let access = book.histories[key].tokens.as_ref().map(|(access, _)| access.clone());
         let (Some(earlier), Some(access)) = (earlier, access) else {
             return;
@@ -234,7 +251,8 @@ impl Ledger {
         let mut book = self.book();
         match verdict {
             Verdict::Granted { pair, .. } => {
-                self.trace.line(format_args!("    #{}: {} {}", flight.0, pair.access, pair.refresh));
+                self.trace
+                    .line(format_args!("    #{}: {} {}", flight.0, pair.access, pair.refresh));
             }
             Verdict::Refused(code) => self.trace.line(format_args!("    #{}: {code}", flight.0)),
         }
@@ -246,19 +264,22 @@ impl Ledger {
         let mut book = self.book();
         let flight_of = &mut book.flights[flight.0];
         flight_of.ended = Some(ended);
-        self.trace.line(format_args!("{:?} has #{}: {ended:?}", flight_of.process, flight.0));
+        self.trace
+            .line(format_args!("{:?} has #{}: {ended:?}", flight_of.process, flight.0));
     }
 
     /// A pair is on the disk of a replica from now on.
     pub fn keeps(&self, process: &Arc<Process>, key: &ConnectionKey, parent: i64) {
-        self.trace.line(format_args!("{process:?} keeps a pair of {}", name(key)));
+        self.trace
+            .line(format_args!("{process:?} keeps a pair of {}", name(key)));
         self.set_kept(process, key, parent, true);
         self.count("pair kept on disk");
     }
 
     /// A pair is on the disk no longer.
     pub fn forgets(&self, process: &Arc<Process>, key: &ConnectionKey, parent: i64) {
-        self.trace.line(format_args!("{process:?} forgets a pair of {}", name(key)));
+        self.trace
+            .line(format_args!("{process:?} forgets a pair of {}", name(key)));
         self.set_kept(process, key, parent, false);
     }
 
@@ -282,10 +303,16 @@ impl Ledger {
 
     /// A process was told that its new pair came too late: it need not write it any more.
     pub fn lost_race(&self, key: &ConnectionKey, process: &Arc<Process>) {
-        self.trace.line(format_args!("{process:?} came too late with {}", name(key)));
+        self.trace
+            .line(format_args!("{process:?} came too late with {}", name(key)));
         let mut book = self.book();
         let theirs = |flight: &&mut Flight| flight.key.as_ref() == Some(key) && Arc::ptr_eq(&flight.process, process);
-        for flight in book.flights.iter_mut().filter(theirs).filter(|flight| flight.is_in_hand()) {
+        for flight in book
+            .flights
+            .iter_mut()
+            .filter(theirs)
+            .filter(|flight| flight.is_in_hand())
+        {
             flight.is_settled = true;
         }
     }

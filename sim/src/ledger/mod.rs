@@ -85,7 +85,9 @@ pub struct Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger").field("violations", &self.violations()).finish_non_exhaustive()
+        f.debug_struct("Ledger")
+            .field("violations", &self.violations())
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,7 +161,11 @@ impl Ledger {
     fn break_rule(&self, book: &mut Book, rule: &'static str, text: fmt::Arguments<'_>) {
         self.trace.line(format_args!("!!! {rule}: {text}"));
         let text = text.to_string();
-        if !book.violations.iter().any(|known| known.rule == rule && known.text == text) {
+        if !book
+            .violations
+            .iter()
+            .any(|known| known.rule == rule && known.text == text)
+        {
             let at = self.time.elapsed();
             book.violations.push(Violation { rule, text, at });
         }
@@ -185,5 +191,9 @@ impl Ledger {
 
 /// The connection of a user, in a trace.
 fn name(key: &ConnectionKey) -> String {
-    format!("{}/{}", key.connector, key.owner.user().map_or("shared", |user| user.as_str()))
+    format!(
+        "{}/{}",
+        key.connector,
+        key.owner.user().map_or("shared", |user| user.as_str())
+    )
 }

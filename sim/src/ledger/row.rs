@@ -101,8 +101,16 @@ impl Watch for Ledger {
         if was != is {
             history.standings.push((self.now(), is.clone()));
         }
-        if was == Standing::Disconnected && is != Standing::Disconnected && operation != "put_connection" && after.is_some() {
-            self.break_rule(&mut book, "came-back", format_args!("{operation} brings {} back", name(&key)));
+        if was == Standing::Disconnected
+            && is != Standing::Disconnected
+            && operation != "put_connection"
+            && after.is_some()
+        {
+            self.break_rule(
+                &mut book,
+                "came-back",
+                format_args!("{operation} brings {} back", name(&key)),
+            );
         }
         let taken_over = before.and_then(|row| row.intent.as_ref());
         if was != is {
@@ -126,7 +134,11 @@ impl Watch for Ledger {
     fn job(&self, operation: &'static str, before: Option<&JobRow>, after: Option<&JobRow>) {
         if let Some(row) = after.or(before) {
             let attempts = row.attempts;
-            self.trace.line(format_args!("store {operation}: job {} of {}, {attempts} attempts", row.kind, name(&row.key)));
+            self.trace.line(format_args!(
+                "store {operation}: job {} of {}, {attempts} attempts",
+                row.kind,
+                name(&row.key)
+            ));
         }
     }
 }
@@ -137,7 +149,10 @@ impl Ledger {
         match harness::reveal(ring, row) {
             Ok(tokens) => tokens,
             Err(error) => {
-                self.violates("unexpected", format_args!("{} cannot be opened: {error:#}", name(&row.key)));
+                self.violates(
+                    "unexpected",
+                    format_args!("{} cannot be opened: {error:#}", name(&row.key)),
+                );
                 None
             }
         }
@@ -152,14 +167,22 @@ impl Ledger {
         tokens: Option<&(String, String)>,
     ) {
         let Some(row) = after else {
-            self.trace.line(format_args!("store {operation}: {} is gone", name(key)));
+            self.trace
+                .line(format_args!("store {operation}: {} is gone", name(key)));
             return;
         };
         let state = row.state.cause().unwrap_or_else(|| row.state.word());
         let (access, refresh) = tokens.map_or(("-", "-"), |(access, refresh)| (access, refresh));
         let intent = row.intent.as_ref().map_or_else(String::new, |intent| {
-            let holder = book.holders.get(&intent.holder).map_or_else(String::new, |process| format!("{process:?}"));
-            format!(", intent of {holder} for {} ms, attempt {}", intent.lease_until.since(intent.at).as_millis(), intent.attempt)
+            let holder = book
+                .holders
+                .get(&intent.holder)
+                .map_or_else(String::new, |process| format!("{process:?}"));
+            format!(
+                ", intent of {holder} for {} ms, attempt {}",
+                intent.lease_until.since(intent.at).as_millis(),
+                intent.attempt
+            )
         });
         let generation = row.generation % 1_000;
         self.trace.line(format_args!(
@@ -187,14 +210,21 @@ impl Ledger {
             self.break_rule(
                 book,
                 "lease",
-                format_args!("the lease of {holder:?} over {} is taken over while #{id} is under way", name(key)),
+                format_args!(
+                    "the lease of {holder:?} over {} is taken over while #{id} is under way",
+                    name(key)
+                ),
             );
         }
     }
 
     /// A success was recorded.
     fn judge_renewal(&self, book: &mut Book, key: &ConnectionKey, old: &(String, String), new: &(String, String)) {
-        let place = |token: &str| self.providers().iter().find_map(|provider| provider.find_refresh(token));
+        let place = |token: &str| {
+            self.providers()
+                .iter()
+                .find_map(|provider| provider.find_refresh(token))
+        };
         let (before, after) = (place(&old.1), place(&new.1));
         let is_newer = match (before, after) {
             (Some((grant, serial)), Some((new_grant, new_serial))) => grant == new_grant && new_serial >= serial,
@@ -219,7 +249,9 @@ impl Ledger {
         let now = self.now();
         let (is_honoured, death) = {
             let providers = self.providers();
-            let provider = providers.iter().find(|provider| provider.find_refresh(refresh).is_some());
+            let provider = providers
+                .iter()
+                .find(|provider| provider.find_refresh(refresh).is_some());
             let found = provider.and_then(|provider| Some((provider, provider.find_refresh(refresh)?)));
             match found {
                 Some((provider, (grant, _))) => (provider.honours(refresh, now), provider.grant(grant).death()),
@@ -230,7 +262,11 @@ impl Ledger {
             return;
         }
         if is_honoured {
-            self.break_rule(book, "given-up", format_args!("{} is {cause}, and {refresh} works", name(key)));
+            self.break_rule(
+                book,
+                "given-up",
+                format_args!("{} is {cause}, and {refresh} works", name(key)),
+            );
             return;
         }
         if matches!(death, Some(Death::TakenBack | Death::Revoked | Death::CodeUsedTwice)) {
@@ -242,16 +278,27 @@ impl Ledger {
             .iter()
             .position(|flight| spent(flight) && flight.is_in_hand() && !flight.is_overtaken);
         if let Some(id) = in_hand {
-            self.break_rule(book, "given-up", format_args!("{} is {cause}, and the answer to #{id} is there", name(key)));
+            self.break_rule(
+                book,
+                "given-up",
+                format_args!("{} is {cause}, and the answer to #{id} is there", name(key)),
+            );
         } else if let Some((from, to)) = self.missed_chance(book, refresh) {
             let (from, to) = (from.as_secs_f64(), to.as_secs_f64());
             self.break_rule(
                 book,
                 "missed",
-                format_args!("{} is {cause}, and from {from} s to {to} s nobody sent {refresh}", name(key)),
+                format_args!(
+                    "{} is {cause}, and from {from} s to {to} s nobody sent {refresh}",
+                    name(key)
+                ),
             );
         } else if book.flights.iter().any(spent) && cause != "refresh_outcome_unknown" {
-            self.break_rule(book, "cause", format_args!("{} is {cause}, but an answer was lost", name(key)));
+            self.break_rule(
+                book,
+                "cause",
+                format_args!("{} is {cause}, but an answer was lost", name(key)),
+            );
         }
     }
 
@@ -260,9 +307,17 @@ impl Ledger {
     fn missed_chance(&self, book: &Book, refresh: &str) -> Option<(Duration, Duration)> {
         let every = self.terms.looked_after?;
         let providers = self.providers();
-        let provider = providers.iter().find(|provider| provider.find_refresh(refresh).is_some())?;
-        let Rotation::Leeway(leeway) = provider.habits.rotation else { return None };
-        let sends = || book.flights.iter().filter(|flight| flight.wish == Wish::Refresh(refresh.to_owned()));
+        let provider = providers
+            .iter()
+            .find(|provider| provider.find_refresh(refresh).is_some())?;
+        let Rotation::Leeway(leeway) = provider.habits.rotation else {
+            return None;
+        };
+        let sends = || {
+            book.flights
+                .iter()
+                .filter(|flight| flight.wish == Wish::Refresh(refresh.to_owned()))
+        };
         let first = sends().find(|flight| flight.pair().is_some())?.sent;
         let last = first + Duration::from_secs(leeway);
         let long_enough = harness::LEASE + FOLLOW_UP + every * 2;
@@ -274,14 +329,22 @@ impl Ledger {
     }
 
     fn note_grant(&self, book: &mut Book, key: &ConnectionKey, refresh: &str) {
-        if let Some((grant, _)) = self.providers().iter().find_map(|provider| provider.find_refresh(refresh)) {
+        if let Some((grant, _)) = self
+            .providers()
+            .iter()
+            .find_map(|provider| provider.find_refresh(refresh))
+        {
             let history = book.histories.entry(key.clone()).or_default();
             history.stored_grants.insert(grant);
         }
     }
 
     fn note_end(&self, book: &mut Book, key: &ConnectionKey, refresh: &str) {
-        if let Some((grant, _)) = self.providers().iter().find_map(|provider| provider.find_refresh(refresh)) {
+        if let Some((grant, _)) = self
+            .providers()
+            .iter()
+            .find_map(|provider| provider.find_refresh(refresh))
+        {
             let history = book.histories.entry(key.clone()).or_default();
             history.ended_grants.entry(grant).or_default();
         }

@@ -98,7 +98,12 @@ impl Grant {
     }
 
     pub(super) fn has(&self, kind: &str, serial: usize) -> bool {
-        serial < if kind == "rt" { self.refreshes.len() } else { self.accesses.len() }
+        serial
+            < if kind == "rt" {
+                self.refreshes.len()
+            } else {
+                self.accesses.len()
+            }
     }
 
     pub(super) fn die(&mut self, now: Duration, death: Death) {
@@ -133,7 +138,10 @@ impl Grant {
             Rotation::Idempotent => {
                 let (mut access, child) = match self.refreshes[serial].child {
                     Some(child) => child,
-                    None => (self.mint_access(habits, Some(serial), now), self.mint_refresh(Some(serial))),
+                    None => (
+                        self.mint_access(habits, Some(serial), now),
+                        self.mint_refresh(Some(serial)),
+                    ),
                 };
                 // Less than a second is not worth saying.
                 if !self.access_lives(access, now + Duration::from_secs(1)) {

@@ -167,7 +167,10 @@ impl Provider {
 
     /// The grants of a user.
     pub fn grants_of(&self, user: &str) -> impl Iterator<Item = (usize, &Grant)> {
-        self.grants.iter().enumerate().filter(move |(_, grant)| grant.user() == user)
+        self.grants
+            .iter()
+            .enumerate()
+            .filter(move |(_, grant)| grant.user() == user)
     }
 
     /// The person takes back what they gave, at the provider itself.
@@ -178,7 +181,10 @@ impl Provider {
     /// Tokens are named `rt-{provider}-{grant}-{serial}`, so that a trace can be read.
     fn find(&self, kind: &str, token: &str) -> Option<(usize, usize)> {
         let rest = token.strip_prefix(kind)?.strip_prefix('-')?;
-        let (grant, serial) = rest.strip_prefix(self.habits.name)?.strip_prefix('-')?.split_once('-')?;
+        let (grant, serial) = rest
+            .strip_prefix(self.habits.name)?
+            .strip_prefix('-')?
+            .split_once('-')?;
         let (grant, serial): (usize, usize) = (grant.parse().ok()?, serial.parse().ok()?);
         let known = self.grants.get(grant)?.has(kind, serial);
         known.then_some((grant, serial))

@@ -36,7 +36,11 @@ impl Service {
             return Ok(());
         }
         let now = self.world.time.elapsed();
-        for caller in self.callers.iter().filter(|caller| caller.since + Duration::from_secs(30) < now) {
+        for caller in self
+            .callers
+            .iter()
+            .filter(|caller| caller.since + Duration::from_secs(30) < now)
+        {
             let (process, since) = (&caller.process, caller.since.as_secs_f64());
             let text = format_args!("a caller waits at {process:?} since {since} s");
             self.world.ledger.violates("stuck", text);
@@ -50,7 +54,9 @@ impl Service {
     async fn ask_everywhere(&mut self, times: usize, every: Duration) {
         for _ in 0..times {
             self.tend().await;
-            let serving: Vec<_> = (0..self.replicas.len()).filter(|n| self.replicas[*n].serves()).collect();
+            let serving: Vec<_> = (0..self.replicas.len())
+                .filter(|n| self.replicas[*n].serves())
+                .collect();
             for number in serving {
                 for slot in self.slots.clone() {
                     self.spawn_ask(number, &slot, None);
@@ -74,10 +80,15 @@ impl Service {
                 }
                 match token {
                     Ok(token) if self.world.call_api(slot.provider, &token) => {}
-                    Ok(token) => self.world.ledger.violates("unsettled", format_args!("r{number} gives {token}")),
+                    Ok(token) => self
+                        .world
+                        .ledger
+                        .violates("unsettled", format_args!("r{number} gives {token}")),
                     Err(error) => {
                         let told = harness::told(&error);
-                        self.world.ledger.violates("unsettled", format_args!("{}: {told:#}", slot.user));
+                        self.world
+                            .ledger
+                            .violates("unsettled", format_args!("{}: {told:#}", slot.user));
                     }
                 }
             }

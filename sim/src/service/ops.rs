@@ -64,7 +64,10 @@ impl Service {
     pub(super) fn reconnect_some(&mut self) {
         for slot in self.slots.clone() {
             let state = self.world.ledger.state(&slot.key);
-            let needs_person = matches!(state, Some(ConnectionState::Reauthorize(_) | ConnectionState::Disconnected));
+            let needs_person = matches!(
+                state,
+                Some(ConnectionState::Reauthorize(_) | ConnectionState::Disconnected)
+            );
             if needs_person && self.dice.happens(200) {
                 self.spawn_connect(&slot);
             }
@@ -75,7 +78,9 @@ impl Service {
     async fn let_pass(&mut self, slot: &Slot, low: u64, high: u64) {
         let life = self.plan.providers[slot.provider].lifetime;
         let share = u32::try_from(self.dice.between(low, high)).unwrap_or(100);
-        self.world.trace.line(format_args!("{share} % of the life of {} pass", slot.connector));
+        self.world
+            .trace
+            .line(format_args!("{share} % of the life of {} pass", slot.connector));
         self.pass(life * share / 100).await;
     }
 
@@ -88,7 +93,11 @@ impl Service {
     /// Somebody asks a replica for a token.
     pub(crate) fn spawn_ask(&mut self, number: usize, slot: &Slot, instead: Option<String>) {
         let replica = &self.replicas[number];
-        let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
+        let (engine, process, slot) = (
+            Arc::clone(&replica.running.engine),
+            Arc::clone(&replica.process),
+            slot.clone(),
+        );
         let ledger = Arc::clone(&self.world.ledger);
         let call = ledger.asks(&process, &slot.key, instead.as_deref());
         self.spawn(number, async move {
@@ -101,7 +110,11 @@ impl Service {
     fn spawn_use(&mut self, slot: &Slot) {
         let Some(number) = self.any_running() else { return };
         let replica = &self.replicas[number];
-        let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
+        let (engine, process, slot) = (
+            Arc::clone(&replica.running.engine),
+            Arc::clone(&replica.process),
+            slot.clone(),
+        );
         let world = Arc::clone(&self.world);
         let is_wrong = self.dice.happens(300);
         self.spawn(number, async move {
@@ -132,7 +145,10 @@ impl Service {
                 Ok(what) => world.trace.line(format_args!("an action of {}: {what}", slot.user)),
                 Err(error) if harness::may_be_told(&error) => {}
                 Err(error) => {
-                    world.ledger.violates("unexpected", format_args!("an action brings {:#}", harness::told(&error)));
+                    world.ledger.violates(
+                        "unexpected",
+                        format_args!("an action brings {:#}", harness::told(&error)),
+                    );
                 }
             }
         });
@@ -156,7 +172,9 @@ impl Service {
                 let code = provider.consent(slot.user);
                 (code, provider.grants_of(slot.user).last().map(|(grant, _)| grant))
             };
-            world.trace.line(format_args!("{} consents at {}: {code}", slot.user, slot.connector));
+            world
+                .trace
+                .line(format_args!("{} consents at {}: {code}", slot.user, slot.connector));
             harness::come_back(&callback, slot.connector, &browser, &code).await?;
             if let Some(grant) = grant {
                 world.ledger.connected(&slot.key, grant);
@@ -168,10 +186,15 @@ impl Service {
             match tokio::time::timeout(PATIENCE, connect).await {
                 Ok(Ok(user)) => world.trace.line(format_args!("{user} is connected")),
                 Ok(Err(error)) if harness::may_be_told(&error) => {
-                    world.trace.line(format_args!("a connect failed: {:#}", harness::told(&error)));
+                    world
+                        .trace
+                        .line(format_args!("a connect failed: {:#}", harness::told(&error)));
                 }
                 Ok(Err(error)) => {
-                    world.ledger.violates("unexpected", format_args!("a connect brings {:#}", harness::told(&error)));
+                    world.ledger.violates(
+                        "unexpected",
+                        format_args!("a connect brings {:#}", harness::told(&error)),
+                    );
                 }
                 Err(_) => world.trace.line(format_args!("a browser gives up")),
             }
@@ -181,15 +204,25 @@ impl Service {
     /// Somebody disconnects at a replica.
     pub(crate) fn spawn_disconnect(&mut self, number: usize, slot: &Slot) {
         let replica = &self.replicas[number];
-        let (engine, process, slot) = (Arc::clone(&replica.running.engine), Arc::clone(&replica.process), slot.clone());
+        let (engine, process, slot) = (
+            Arc::clone(&replica.running.engine),
+            Arc::clone(&replica.process),
+            slot.clone(),
+        );
         let world = Arc::clone(&self.world);
-        world.trace.line(format_args!("{process:?} is to disconnect {}/{}", slot.connector, slot.user));
+        world.trace.line(format_args!(
+            "{process:?} is to disconnect {}/{}",
+            slot.connector, slot.user
+        ));
         self.spawn(number, async move {
             match harness::disconnect(&engine, slot.connector, slot.user).await {
                 Ok(()) => world.ledger.disconnected(&process, &slot.key),
                 Err(error) if harness::may_be_told(&error) => {}
                 Err(error) => {
-                    world.ledger.violates("unexpected", format_args!("a disconnect brings {:#}", harness::told(&error)));
+                    world.ledger.violates(
+                        "unexpected",
+                        format_args!("a disconnect brings {:#}", harness::told(&error)),
+                    );
                 }
             }
         });
@@ -208,8 +241,14 @@ impl Service {
     /// it passes, or any, and at once.
     fn strike(&mut self, blow: Blow) {
         let busy: Vec<_> = self.world.ledger.busy();
-        let is_busy = |number: &usize| busy.iter().any(|process| Arc::ptr_eq(process, &self.replicas[*number].process));
-        let busy: Vec<_> = (0..self.replicas.len()).filter(is_busy).filter(|n| self.replicas[*n].serves()).collect();
+        let is_busy = |number: &usize| {
+            busy.iter()
+                .any(|process| Arc::ptr_eq(process, &self.replicas[*number].process))
+        };
+        let busy: Vec<_> = (0..self.replicas.len())
+            .filter(is_busy)
+            .filter(|n| self.replicas[*n].serves())
+            .collect();
         let number = if !busy.is_empty() && self.dice.happens(600) {
             Some(*self.dice.pick(&busy))
         } else {
@@ -217,8 +256,14 @@ impl Service {
         };
         let Some(number) = number else { return };
         let process = &self.replicas[number].process;
-        let after = if self.dice.happens(500) { u32::try_from(self.dice.between(0, 12)).unwrap_or(0) } else { 0 };
-        self.world.trace.line(format_args!("{process:?}: {blow:?}, {after} places from now"));
+        let after = if self.dice.happens(500) {
+            u32::try_from(self.dice.between(0, 12)).unwrap_or(0)
+        } else {
+            0
+        };
+        self.world
+            .trace
+            .line(format_args!("{process:?}: {blow:?}, {after} places from now"));
         match (after, blow) {
             (0, Blow::Kill) => process.kill(),
             (0, Blow::Pause) => process.pause(),
@@ -255,7 +300,11 @@ impl Service {
         let replica = &mut self.replicas[number];
         let process = Arc::clone(&replica.process);
         if process.is_dead() && replica.starts_at.is_none() {
-            let back = if replica.is_stopping { Duration::from_secs(1) } else { self.dice.millis(100, 60_000) };
+            let back = if replica.is_stopping {
+                Duration::from_secs(1)
+            } else {
+                self.dice.millis(100, 60_000)
+            };
             self.world.trace.line(format_args!("{process:?} is dead"));
             replica.starts_at = Some(now + back);
             replica.is_stopping = false;
@@ -263,12 +312,16 @@ impl Service {
         }
         if process.is_paused() && replica.resumes_at.is_none() {
             let span = self.dice.millis(1_000, 180_000);
-            self.world.trace.line(format_args!("{process:?} stands still for {} ms", span.as_millis()));
+            self.world
+                .trace
+                .line(format_args!("{process:?} stands still for {} ms", span.as_millis()));
             replica.resumes_at = Some(now + span);
         }
         if process.is_cut_off() && !process.is_dead() && replica.reconnects_at.is_none() {
             let span = self.dice.millis(1_000, 180_000);
-            self.world.trace.line(format_args!("{process:?} is cut off for {} ms", span.as_millis()));
+            self.world
+                .trace
+                .line(format_args!("{process:?} is cut off for {} ms", span.as_millis()));
             replica.reconnects_at = Some(now + span);
             // What is not written by then must come from the disk.
             if self.plan.kills_cut_off && self.dice.happens(400) {
@@ -299,7 +352,9 @@ impl Service {
             Op::Mistake => Spell::Mistaken(provider),
             _ => Spell::ProviderDown(provider),
         };
-        self.world.trace.line(format_args!("{spell:?} for {} ms", span.as_millis()));
+        self.world
+            .trace
+            .line(format_args!("{spell:?} for {} ms", span.as_millis()));
         self.world.change_weather(|weather| match spell {
             Spell::StoreDown => weather.store_is_down = true,
             Spell::ProviderDown(provider) => weather.skies[provider].is_down = true,
@@ -316,7 +371,10 @@ impl Service {
         let provider = &mut providers[slot.provider];
         let last = provider.grants_of(slot.user).last().map(|(grant, _)| grant);
         if let Some(grant) = last {
-            self.world.trace.line(format_args!("{} takes grant {grant} back at {}", slot.user, slot.connector));
+            self.world.trace.line(format_args!(
+                "{} takes grant {grant} back at {}",
+                slot.user, slot.connector
+            ));
             provider.take_back(grant, now);
         }
     }

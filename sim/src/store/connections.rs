@@ -20,7 +20,7 @@ impl Connections for MemoryStore {
             return Ok(lost(Some(stored.clone())));
         }
         row.intent = None;
-        self.put_row(&mut tables, "put_connection", row.clone());
+        self.put_row(&mut tables, "put_connection", &row);
         audit::append(&mut tables, &audit);
         Ok(Committed::Done(Box::new(row)))
     }
@@ -41,16 +41,17 @@ impl Connections for MemoryStore {
         if let Some(job) = &job
             && tables.jobs.contains_key(&(job.key.space.clone(), job.id.clone()))
         {
-            return Err(StoreError::Corrupt("the job of a disconnect is there already".to_owned()));
+            return Err(StoreError::Corrupt(
+                "the job of a disconnect is there already".to_owned(),
+            ));
         }
         row.generation += 1;
         row.state = ConnectionState::Disconnected;
         (row.grant, row.intent, row.notice) = (None, None, None);
         row.due_at = Some(until);
-        self.put_row(&mut tables, "disconnect", row.clone());
+        self.put_row(&mut tables, "disconnect", &row);
         if let Some(job) = job {
-            let id = (job.key.space.clone(), job.id.clone());
-            self.set_job(&mut tables, "disconnect", id, Some(job));
+            self.put_job_row(&mut tables, "disconnect", &job);
         }
         audit::append(&mut tables, &audit);
         Ok(Committed::Done(Box::new(row)))
@@ -67,7 +68,9 @@ impl Connections for MemoryStore {
         let after = after.map(|key| (&key.owner, &key.name));
         let rows = alive(&tables).filter(|row| {
             let key = &row.key;
-            key.space == *space && key.connector == *connector && after.is_none_or(|after| (&key.owner, &key.name) > after)
+            key.space == *space
+                && key.connector == *connector
+                && after.is_none_or(|after| (&key.owner, &key.name) > after)
         });
         Ok(first(rows.cloned(), limit))
     }
@@ -103,24 +106,30 @@ impl Connections for MemoryStore {
         sealed_refresh: Option<Sealed>,
     ) -> Result<bool> {
         let mut tables = self.lock();
-        let stored = tables.connections.get(key).filter(|row| row.generation == generation && is_alive(row));
+        let stored = tables
+            .connections
+            .get(key)
+            .filter(|row| row.generation == generation && is_alive(row));
         let Some(mut row) = stored.cloned() else {
             return Ok(false);
         };
         if let Some(grant) = &mut row.grant {
             (grant.sealed_access, grant.sealed_refresh) = (sealed_access, sealed_refresh);
         }
-        self.put_row(&mut tables, "reseal_connection", row);
+        self.put_row(&mut tables, "reseal_connection", &row);
         Ok(true)
     }
 
     async fn touch_connections(&self, used: Vec<(ConnectionKey, Timestamp)>) -> Result<()> {
         let mut tables = self.lock();
         for (key, at) in used {
-            let stored = tables.connections.get(&key).filter(|row| row.used_at < at && is_alive(row));
+            let stored = tables
+                .connections
+                .get(&key)
+                .filter(|row| row.used_at < at && is_alive(row));
             if let Some(mut row) = stored.cloned() {
                 row.used_at = at;
-                self.put_row(&mut tables, "touch_connections", row);
+                self.put_row(&mut tables, "touch_connections", &row);
             }
         }
         Ok(())

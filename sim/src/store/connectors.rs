@@ -51,9 +51,14 @@ impl Connectors for MemoryStore {
         let mut tables = self.lock();
         let found = tables.connectors.remove(&(space.clone(), id.clone())).is_some();
         if found {
-            tables.flows.retain(|_, flow| flow.key.space != *space || flow.key.connector != *id);
+            tables
+                .flows
+                .retain(|_, flow| flow.key.space != *space || flow.key.connector != *id);
             let keys = tables.connections.keys();
-            let keys: Vec<_> = keys.filter(|key| key.space == *space && key.connector == *id).cloned().collect();
+            let keys: Vec<_> = keys
+                .filter(|key| key.space == *space && key.connector == *id)
+                .cloned()
+                .collect();
             for key in keys {
                 self.remove_row(&mut tables, "delete_connector", &key);
             }
@@ -78,7 +83,9 @@ impl Connectors for MemoryStore {
 
 /// The connectors of all spaces, by space and id.
 pub(super) fn page(tables: &Tables, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Vec<ConnectorRow> {
-    let from = after.map_or(Bound::Unbounded, |(space, id)| Bound::Excluded((space.clone(), id.clone())));
+    let from = after.map_or(Bound::Unbounded, |(space, id)| {
+        Bound::Excluded((space.clone(), id.clone()))
+    });
     let rows = tables.connectors.range((from, Bound::Unbounded));
     first(rows.map(|(_, row)| row.clone()), limit)
 }

@@ -13,7 +13,7 @@ impl Jobs for MemoryStore {
         if tables.jobs.contains_key(&id) {
             return Ok(false);
         }
-        self.set_job(&mut tables, "put_job", id, Some(row));
+        self.put_job_row(&mut tables, "put_job", &row);
         Ok(true)
     }
 
@@ -25,8 +25,7 @@ impl Jobs for MemoryStore {
         for row in &mut rows {
             row.due_at = until;
             row.attempts += 1;
-            let id = (row.key.space.clone(), row.id.clone());
-            self.set_job(&mut tables, "claim_jobs", id, Some(row.clone()));
+            self.put_job_row(&mut tables, "claim_jobs", row);
         }
         Ok(rows)
     }
@@ -38,17 +37,14 @@ impl Jobs for MemoryStore {
             return Ok(false);
         };
         row.due_at = due_at;
-        self.set_job(&mut tables, "postpone_job", id, Some(row));
+        self.put_job_row(&mut tables, "postpone_job", &row);
         Ok(true)
     }
 
     async fn finish_job(&self, space: &SpaceId, id: &str, audit: AuditRow) -> Result<bool> {
         let mut tables = self.lock();
         let id = (space.clone(), id.to_owned());
-        let found = tables.jobs.contains_key(&id);
-        if found {
-            self.set_job(&mut tables, "finish_job", id, None);
-        }
+        let found = self.remove_job_row(&mut tables, "finish_job", &id);
         Ok(audit::note(&mut tables, found, &audit))
     }
 }

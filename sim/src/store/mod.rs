@@ -78,7 +78,7 @@ impl MemoryStore {
     }
 
     /// Writes a connection whatever is there: for a test that breaks compare-and-set on purpose.
-    pub fn overwrite(&self, operation: &'static str, row: ConnectionRow) {
+    pub fn overwrite(&self, operation: &'static str, row: &ConnectionRow) {
         self.put_row(&mut self.lock(), operation, row);
     }
 
@@ -87,10 +87,10 @@ impl MemoryStore {
     }
 
     /// The one place where a connection is written.
-    fn put_row(&self, tables: &mut Tables, operation: &'static str, row: ConnectionRow) {
+    fn put_row(&self, tables: &mut Tables, operation: &'static str, row: &ConnectionRow) {
         let before = tables.connections.insert(row.key.clone(), row.clone());
-        if let Some(watch) = self.watch.as_ref().filter(|_| before.as_ref() != Some(&row)) {
-            watch.connection(operation, before.as_ref(), Some(&row));
+        if let Some(watch) = self.watch.as_ref().filter(|_| before.as_ref() != Some(row)) {
+            watch.connection(operation, before.as_ref(), Some(row));
         }
     }
 
@@ -102,15 +102,22 @@ impl MemoryStore {
         }
     }
 
-    /// The one place where a job changes.
-    fn set_job(&self, tables: &mut Tables, operation: &'static str, id: (SpaceId, String), after: Option<JobRow>) {
-        let before = match &after {
-            Some(row) => tables.jobs.insert(id, row.clone()),
-            None => tables.jobs.remove(&id),
-        };
+    /// The one place where a job is written.
+    fn put_job_row(&self, tables: &mut Tables, operation: &'static str, row: &JobRow) {
+        let id = (row.key.space.clone(), row.id.clone());
+        let before = tables.jobs.insert(id, row.clone());
         if let Some(watch) = &self.watch {
-            watch.job(operation, before.as_ref(), after.as_ref());
+            watch.job(operation, before.as_ref(), Some(row));
         }
+    }
+
+    /// The one place where a job is removed. Whether there was one.
+    fn remove_job_row(&self, tables: &mut Tables, operation: &'static str, id: &(SpaceId, String)) -> bool {
+        let before = tables.jobs.remove(id);
+        if let Some(watch) = self.watch.as_ref().filter(|_| before.is_some()) {
+            watch.job(operation, before.as_ref(), None);
+        }
+        before.is_some()
     }
 }
 

@@ -41,7 +41,7 @@ impl Refreshes for MemoryStore {
             attempt: previous.as_ref().map_or(0, |previous| previous.attempt + 1),
         });
         row.due_at = row.due_at.map(|due_at| due_at.max(until));
-        self.put_row(&mut tables, "claim_refresh", row.clone());
+        self.put_row(&mut tables, "claim_refresh", &row);
         Ok(Claim::Held {
             row: Box::new(row),
             previous,
@@ -67,7 +67,7 @@ impl Refreshes for MemoryStore {
             intent.lease_until = until;
         }
         row.due_at = row.due_at.map(|due_at| due_at.max(until));
-        self.put_row(&mut tables, "extend_lease", row);
+        self.put_row(&mut tables, "extend_lease", &row);
         Ok(true)
     }
 
@@ -84,7 +84,7 @@ impl Refreshes for MemoryStore {
             other => return Ok(lost(other.cloned())),
         };
         renew(&mut row, renewed);
-        self.put_row(&mut tables, "finish_refresh", row.clone());
+        self.put_row(&mut tables, "finish_refresh", &row);
         audit::append(&mut tables, &audit);
         Ok(Committed::Done(Box::new(row)))
     }
@@ -107,7 +107,7 @@ impl Refreshes for MemoryStore {
         if let Some(state) = released.state {
             row.state = state;
         }
-        self.put_row(&mut tables, "release_refresh", row.clone());
+        self.put_row(&mut tables, "release_refresh", &row);
         if let Some(audit) = audit {
             audit::append(&mut tables, &audit);
         }
@@ -147,7 +147,7 @@ impl Refreshes for MemoryStore {
             return Ok(false);
         };
         (row.due_at, row.notice) = (due_at, notice);
-        self.put_row(&mut tables, "postpone", row);
+        self.put_row(&mut tables, "postpone", &row);
         if let Some(audit) = audit {
             audit::append(&mut tables, &audit);
         }
@@ -162,7 +162,7 @@ pub(crate) fn renew(row: &mut ConnectionRow, renewed: Renewed) {
     row.grant = Some(renewed.grant);
     row.refreshed_at = Some(renewed.at);
     row.due_at = renewed.due_at;
-    (row.intent, row.notice) = (None, None);
+    row.intent = None;
 }
 
 fn is_held_by(row: &ConnectionRow, holder: &str) -> bool {

@@ -35,7 +35,13 @@ fn page(tables: &Tables, table: Table, after: Option<&Record>, limit: u32) -> Re
         (Table::Vault, None) => Ok(first(tables.vault.iter().cloned().map(Record::Vault), limit)),
         (Table::Vault, Some(Record::Vault(_))) => Ok(Vec::new()),
         (Table::Key, None | Some(Record::Key(_))) => {
-            let key = after.and_then(|after| if let Record::Key(row) = after { Some(row.id.clone()) } else { None });
+            let key = after.and_then(|after| {
+                if let Record::Key(row) = after {
+                    Some(row.id.clone())
+                } else {
+                    None
+                }
+            });
             let rows = tables.keys.range(from(key));
             Ok(first(rows.map(|(_, row)| Record::Key(row.clone())), limit))
         }
@@ -45,12 +51,24 @@ fn page(tables: &Tables, table: Table, after: Option<&Record>, limit: u32) -> Re
             Ok(all_connectors(connectors::page(tables, after, limit)))
         }
         (Table::Connection, None | Some(Record::Connection(_))) => {
-            let key = after.and_then(|after| if let Record::Connection(row) = after { Some(&row.key) } else { None });
+            let key = after.and_then(|after| {
+                if let Record::Connection(row) = after {
+                    Some(&row.key)
+                } else {
+                    None
+                }
+            });
             let rows = connections::after_key(tables, key);
             Ok(first(rows.map(|row| Record::Connection(Box::new(row.clone()))), limit))
         }
         (Table::Flow, None | Some(Record::Flow(_))) => {
-            let key = after.and_then(|after| if let Record::Flow(row) = after { Some(row.state_hash.0) } else { None });
+            let key = after.and_then(|after| {
+                if let Record::Flow(row) = after {
+                    Some(row.state_hash.0)
+                } else {
+                    None
+                }
+            });
             let rows = tables.flows.range(from(key));
             Ok(first(rows.map(|(_, row)| Record::Flow(row.clone())), limit))
         }
@@ -63,11 +81,19 @@ fn page(tables: &Tables, table: Table, after: Option<&Record>, limit: u32) -> Re
             Ok(first(rows.map(|(_, row)| Record::Job(row.clone())), limit))
         }
         (Table::Audit, None | Some(Record::Audit(_))) => {
-            let key = after.and_then(|after| if let Record::Audit(entry) = after { Some(entry.seq) } else { None });
+            let key = after.and_then(|after| {
+                if let Record::Audit(entry) = after {
+                    Some(entry.seq)
+                } else {
+                    None
+                }
+            });
             let rows = tables.audit.range(from(key));
             Ok(first(rows.map(|(_, entry)| Record::Audit(entry.clone())), limit))
         }
-        (_, Some(_)) => Err(StoreError::Corrupt("a page was asked for after a record of another table".to_owned())),
+        (_, Some(_)) => Err(StoreError::Corrupt(
+            "a page was asked for after a record of another table".to_owned(),
+        )),
     }
 }
 
@@ -95,7 +121,9 @@ fn add(tables: &mut Tables, record: Record) -> Result<()> {
         Record::Audit(entry) => tables.audit.insert(entry.seq, entry).is_some(),
     };
     if was_there {
-        return Err(StoreError::Corrupt("a record to be imported is there already".to_owned()));
+        return Err(StoreError::Corrupt(
+            "a record to be imported is there already".to_owned(),
+        ));
     }
     Ok(())
 }
