@@ -24,7 +24,7 @@ use crate::system::{SystemClock, SystemRng};
 use crate::wire::{HyperWire, WireSettings};
 use crate::work::ClockMetrics;
 use crate::workers::Workers;
-use place::Place;
+pub(crate) use place::Place;
 
 /// Why the program does not start, with the exit code that says so (sysexits: 75 try later, 78 configuration).
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use valetkey_store::postgres::PostgresStore;
 
 use crate::app::{self, Refusal};
 use crate::config::{Config, Values};
@@ -32,8 +33,27 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
-    /// Bring the store to this version.
-    Migrate(Settings),
+    /// Bring the store to this version; the version before can go on beside it.
+    Migrate {
+        #[command(flatten)]
+        settings: Settings,
+        /// Also take away what only the version before needs: when no process of it runs any more.
+        #[arg(long)]
+        finish: bool,
+    },
+    /// Copy everything to another store, such as from the data directory to a database: nobody connects again. No server may
+    /// run on either of them. A copy that was cut off is taken up again, and one that is complete is compared.
+    Copy {
+        #[command(flatten)]
+        settings: Settings,
+        /// Where from: `sqlite:FILE` or `postgres://…`; the file in the data directory if left out.
+        #[arg(long, value_name = "STORE")]
+        from: Option<String>,
+        /// Where to: `postgres://…` or `sqlite:FILE`; the setting `database_url` if left out, which keeps its password out of
+        /// the list of processes.
+        #[arg(long, value_name = "STORE")]
+        to: Option<String>,
+    },
     /// Check the settings and show what follows from them; secrets are not shown.
     CheckConfig {
         #[command(flatten)]
@@ -161,13 +181,20 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Keys { command } => runtime()?.block_on(keys(command)),
-        Command::Migrate(settings) => {
+        Command::Migrate { settings, finish } => {
             let config = settings.read()?;
             runtime()?.block_on(async {
                 let core = app::build_core(&config).await?;
                 core.place.close();
+                if let Some(address) = config.database.as_ref().filter(|_| finish) {
+                    PostgresStore::finish_migrations(address).await?;
+                }
                 say(&format!("{} is at this version", core.place))
             })
+        }
+        Command::Copy { settings, from, to } => {
+            let config = settings.read()?;
+            runtime()?.block_on(crate::copy::copy(&config, from.as_deref(), to.as_deref()))
         }
         Command::CheckConfig { example: true, .. } => say(crate::config::example().trim_end()),
         Command::CheckConfig {

@@ -7,6 +7,7 @@
 mod app;
 mod cli;
 mod config;
+mod copy;
 mod demo;
 mod http;
 mod journal;

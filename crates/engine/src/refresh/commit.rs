@@ -82,6 +82,12 @@ impl Pair {
     }
 }
 
+/// Whether both accounts are known, and are not the same.
+fn is_other_account(ours: &ConnectionRow, theirs: &ConnectionRow) -> bool {
+    let accounts = ours.account_id.as_ref().zip(theirs.account_id.as_ref());
+    accounts.is_some_and(|(ours, theirs)| ours != theirs)
+}
+
 impl Engine {
     /// Writes a new pair, or sees to it that it will be written; callers get it in either case.
     pub(super) async fn commit(self: &Arc<Self>, flight: &Flight, held: &Held, minted: Minted, past: Past) -> Landing {
@@ -231,8 +237,11 @@ impl Engine {
                 self.metrics.refresh("lost_race");
                 let in_force = winner.filter(|winner| winner.state != ConnectionState::Disconnected);
                 if let Some(winner) = in_force {
-                    // A sibling of ours, or a new family. Ours is not revoked, because many providers end everything that
-                    // came from the same consent with it.
+                    // A sibling of ours, or a new family: ours is not revoked, because many providers end everything that
+                    // came from the same consent with it. What another account's grant has replaced must not live on.
+                    if is_other_account(&pair.row, &winner) {
+                        self.revoke_pair(pair).await;
+                    }
                     Ok(self.remember(*winner))
                 } else {
                     // Somebody ended the connection meanwhile; what this refresh brought must not live on.

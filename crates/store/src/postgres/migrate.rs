@@ -4,6 +4,13 @@
 //! applied must be the one that this program knows. All that are missing are applied in one transaction, so that a
 //! schema is never half-way. Whoever migrates has locked a row that is made together with the list, so that processes
 //! which start together do it one after the other.
+//!
+//! Processes of two versions run side by side while an installation is upgraded. Therefore a change of the schema comes in
+//! two steps: one that *expands* it, so that the version before goes on over it, and one that *contracts* it, which takes
+//! away what only that version needed. A start applies what expands. What contracts is applied by
+//! `valetkey migrate --finish`, or together with the next version's first step, which nobody should start before that.
+//! Each step says how much a program must know to work on the schema after it (`works_since`), and the list keeps that, so
+//! that a program can tell whether steps that it has never heard of concern it.
 
 use sha2::{Digest, Sha256};
 use tokio_postgres::error::SqlState;
@@ -20,6 +27,8 @@ use crate::StoreError;
 pub(super) struct Migration {
     number: i64,
     name: &'static str,
+    /// The newest step that a program must know to work on the schema when this one was applied.
+    works_since: i64,
     sql: &'static str,
 }
 
@@ -27,18 +36,20 @@ pub(super) struct Migration {
 pub(super) const STEPS: &[Migration] = &[Migration {
     number: 1,
     name: "initial",
+    works_since: 1,
     sql: include_str!("../../migrations/postgres/0001_initial.sql"),
 }];
 
 /// Made before any migration, so it is none itself. The row with the number 0 is the one to lock.
 const TABLE: &str = "BEGIN;
     CREATE TABLE schema_migration (
-        number     BIGINT NOT NULL PRIMARY KEY,
-        name       TEXT   NOT NULL,
-        checksum   TEXT   NOT NULL,
-        applied_at BIGINT NOT NULL
+        number      BIGINT NOT NULL PRIMARY KEY,
+        name        TEXT   NOT NULL,
+        checksum    TEXT   NOT NULL,
+        applied_at  BIGINT NOT NULL,
+        works_since BIGINT NOT NULL
     );
-    INSERT INTO schema_migration (number, name, checksum, applied_at) VALUES (0, 'lock', '', 0);
+    INSERT INTO schema_migration (number, name, checksum, applied_at, works_since) VALUES (0, 'lock', '', 0, 0);
     COMMIT";
 
 /// A migration may take longer than a statement of the service, and so may waiting for another process's.
@@ -48,9 +59,9 @@ super::statements! {
     COUNT_TABLES = "SELECT current_schema() IS NOT NULL, count(*), count(*) FILTER (WHERE tablename = 'schema_migration')
         FROM pg_catalog.pg_tables WHERE schemaname = current_schema()";
     LOCK = "SELECT 1 FROM schema_migration WHERE number = 0 FOR UPDATE";
-    APPLIED = "SELECT number, name, checksum FROM schema_migration WHERE number > 0 ORDER BY number";
-    NOTE = "INSERT INTO schema_migration (number, name, checksum, applied_at)
-        VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT)";
+    APPLIED = "SELECT number, name, checksum, works_since FROM schema_migration WHERE number > 0 ORDER BY number";
+    NOTE = "INSERT INTO schema_migration (number, name, checksum, applied_at, works_since)
+        VALUES ($1, $2, $3, (extract(epoch FROM clock_timestamp()) * 1000)::BIGINT, $4)";
 }
 
 /// Whose the schema is.
@@ -62,11 +73,33 @@ enum Owner {
     Us,
 }
 
-/// Applies the steps that are missing. Refuses a schema that is not ours, a newer one and an altered step. A server that
-/// only reads must have all of them.
-pub(super) async fn migrate(client: &mut Client, steps: &[Migration], is_standby: bool) -> Result<()> {
+/// How far to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// As far as the version before can go on.
+    Expanded,
+    /// To the last step: only this version runs.
+    Finished,
+}
+
+impl Until {
+    /// The steps to have: contracting ones at the end wait.
+    fn cut<'a>(self, steps: &'a [Migration]) -> &'a [Migration] {
+        let waits = |at: &usize| *at > 0 && steps[*at].works_since > steps[*at - 1].works_since;
+        let kept = match self {
+            Self::Finished => steps.len(),
+            Self::Expanded => (0..steps.len()).rev().find(|at| !waits(at)).map_or(0, |at| at + 1),
+        };
+        &steps[..kept]
+    }
+}
+
+/// Applies the steps that are missing. Refuses a schema that is not ours, one that only newer versions can work on, and an
+/// altered step. A server that only reads must have all of them.
+pub(super) async fn migrate(client: &mut Client, steps: &[Migration], until: Until, is_standby: bool) -> Result<()> {
+    let wanted = until.cut(steps).len();
     let owner = owner(client).await?;
-    if owner == Owner::Us && check_applied(client, steps).await? == steps.len() {
+    if owner == Owner::Us && check_applied(client, steps).await? >= wanted {
         return Ok(());
     }
     if is_standby {
@@ -78,19 +111,23 @@ pub(super) async fn migrate(client: &mut Client, steps: &[Migration], is_standby
         make_table(client).await?;
     }
     let transaction = client.transaction().await.map_err(Failure::from)?;
-    apply(&transaction, steps).await?;
+    apply(&transaction, steps, wanted).await?;
     Ok(transaction.commit().await.map_err(Failure::from)?)
 }
 
-async fn apply(transaction: &Transaction<'_>, steps: &[Migration]) -> Result<()> {
+async fn apply(transaction: &Transaction<'_>, steps: &[Migration], wanted: usize) -> Result<()> {
     transaction.batch_execute(TAKE_TIME).await.map_err(Failure::from)?;
     transaction.query_typed(LOCK, &[]).await.map_err(Failure::from)?;
     let applied = check_applied(transaction.client(), steps).await?;
-    for step in &steps[applied..] {
+    for step in steps.iter().take(wanted).skip(applied) {
         transaction.batch_execute(step.sql).await.map_err(Failure::from)?;
         let (checksum, name) = (checksum(step), step.name);
-        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 3] =
-            [(&step.number, Type::INT8), (&name, Type::TEXT), (&checksum, Type::TEXT)];
+        let params: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 4] = [
+            (&step.number, Type::INT8),
+            (&name, Type::TEXT),
+            (&checksum, Type::TEXT),
+            (&step.works_since, Type::INT8),
+        ];
         transaction.query_typed(NOTE, &params).await.map_err(Failure::from)?;
     }
     Ok(())
@@ -131,15 +168,20 @@ async fn make_table(client: &Client) -> Result<()> {
     }
 }
 
-/// How many of the steps were applied; they must be the first ones, unaltered.
+/// How many of the steps were applied; they must be the first ones, unaltered. Steps that come after all that this program
+/// knows are no business of its, as long as they say so.
 async fn check_applied(client: &Client, steps: &[Migration]) -> Result<usize> {
     let rows = client.query_typed(APPLIED, &[]).await.map_err(Failure::from)?;
     let mut applied = 0;
     for row in &rows {
         let mut fields = Fields::of(row);
         let (number, name, sum): (i64, &str, &str) = (fields.value()?, fields.value()?, fields.value()?);
+        let works_since: i64 = fields.value()?;
         let Some(step) = steps.get(applied) else {
-            let known = steps.len();
+            let known = steps.last().map_or(0, |step| step.number);
+            if number > known && works_since <= known {
+                continue;
+            }
             let text = format!("its schema is number {number}, written by a newer version; this one knows {known}");
             return Err(StoreError::Corrupt(text));
         };

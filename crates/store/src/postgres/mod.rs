@@ -81,6 +81,11 @@ impl PostgresStore {
         })
     }
 
+    /// Takes away what only the version before needs. Every process must run this version: older ones refuse from now on.
+    pub async fn finish_migrations(address: &Address) -> Result<()> {
+        open::finish(&open::Connector::new(address)?).await
+    }
+
     /// Closes the connections. Every later operation is [`StoreError::Unavailable`].
     pub fn close(&self) {
         self.readers.close();

@@ -10,10 +10,11 @@ use tokio_postgres::Row;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::Result;
 use super::address::{Address, GREETING};
 use super::error::{Failure, in_time};
 use super::fields::Fields;
-use super::{Result, migrate};
+use super::migrate::{self, Until};
 use crate::StoreError;
 
 /// The oldest server that is tested against and still maintained by its makers.
@@ -85,7 +86,13 @@ pub(super) async fn prepare(connector: &Connector) -> Result<()> {
     let row = client.query_typed_one(LOOK, &[]).await.map_err(Failure::from)?;
     let server = Server::from_row(&row)?;
     server.check()?;
-    migrate::migrate(&mut client, migrate::STEPS, server.is_standby).await
+    migrate::migrate(&mut client, migrate::STEPS, Until::Expanded, server.is_standby).await
+}
+
+/// Applies what only this version can work on.
+pub(super) async fn finish(connector: &Connector) -> Result<()> {
+    let mut client = connector.connect().await?;
+    migrate::migrate(&mut client, migrate::STEPS, Until::Finished, false).await
 }
 
 /// What a server says of itself.

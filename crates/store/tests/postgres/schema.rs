@@ -1,10 +1,13 @@
 //! The schema, and what is in it that should not be.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 use valetkey_store::postgres::PostgresStore;
-use valetkey_store::{Connections as _, Flows as _, Keys as _, StoreError, Vault as _};
+use valetkey_store::rows::{Claim, Committed};
+use valetkey_store::{Connections as _, Flows as _, Keys as _, Refreshes as _, StoreError, Vault as _};
 
-use crate::fixtures::{address, audit, connection, flow, key_of, put, refusal};
+use crate::fixtures::{address, audit, connection, finish, flow, key_of, put, refusal};
 use crate::place::{Schema, connect, open};
 
 async fn meddle(schema: &Schema, sql: &str) {
@@ -36,12 +39,50 @@ async fn g62_processes_that_start_together_migrate_once() {
 async fn g64_a_newer_schema_is_refused() {
     let Some(schema) = Schema::new().await else { return };
     drop(open(&schema.url()).await);
-    meddle(&schema, "INSERT INTO schema_migration VALUES (1000, 'future', '', 0)").await;
+    meddle(
+        &schema,
+        "INSERT INTO schema_migration VALUES (1000, 'future', '', 0, 1000)",
+    )
+    .await;
     let error = refusal(schema.url()).await;
     assert!(
         matches!(&error, StoreError::Corrupt(text) if text.contains("newer version")),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn g63_this_version_works_on_a_schema_that_the_next_one_has_expanded() {
+    let Some(schema) = Schema::new().await else { return };
+    drop(open(&schema.url()).await);
+    meddle(
+        &schema,
+        "ALTER TABLE connection ADD COLUMN future TEXT; ALTER TABLE flow ADD COLUMN future BIGINT NOT NULL DEFAULT 7;
+         CREATE TABLE future (space TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (space, id));
+         CREATE INDEX future_account ON connection (space, account_label);
+         INSERT INTO schema_migration VALUES (1000, 'future', 'x', 0, 1)",
+    )
+    .await;
+    let store = open(&schema.url()).await;
+    put(&store, "ada").await;
+    meddle(&schema, "UPDATE connection SET future = 'kept'").await;
+    let (now, lease) = (connection("ada").connected_at, Duration::from_secs(60));
+    let claim = store.claim_refresh(&key_of("ada"), 1, "one", now, lease).await;
+    assert!(matches!(claim.expect("a claim"), Claim::Held { .. }));
+    let done = finish(&store, "ada", 1).await;
+    assert!(matches!(done.expect("written"), Committed::Done(row) if row.generation == 2));
+    assert!(
+        store
+            .put_flow(flow(1, "ada"), 9, audit("flow.start"))
+            .await
+            .expect("written")
+    );
+    // What this version knows nothing of stays as it is.
+    let rows = connect(&schema.url())
+        .await
+        .query("SELECT future FROM connection", &[])
+        .await;
+    assert_eq!(rows.expect("read")[0].get::<_, &str>(0), "kept");
 }
 
 #[tokio::test]

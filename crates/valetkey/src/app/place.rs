@@ -3,12 +3,13 @@
 use std::fmt;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::time::sleep;
-use valetkey_store::postgres::PostgresStore;
+use valetkey_store::postgres::{Address, PostgresStore};
 use valetkey_store::sqlite::SqliteStore;
 use valetkey_store::{Store, StoreError};
 
@@ -37,18 +38,28 @@ impl Place {
             .mode(0o700)
             .create(&config.data_dir)
             .with_context(|| format!("data_dir: cannot make {}", config.data_dir.display()))?;
-        let (name, engine) = match &config.database {
-            Some(address) => (
-                "the database".to_owned(),
-                PostgresStore::open(address).await.map(Arc::new).map(Engine::Postgres),
-            ),
-            None => (
+        match &config.database {
+            Some(address) => Self::at_address(address).await,
+            None => Self::at_file(
+                &config.data_dir.join("valetkey.db"),
                 format!("data_dir {}", config.data_dir.display()),
-                SqliteStore::open(&config.data_dir.join("valetkey.db"))
-                    .map(Arc::new)
-                    .map(Engine::Sqlite),
             ),
-        };
+        }
+    }
+
+    /// Opens a file, which is made if it is not there.
+    pub(crate) fn at_file(file: &Path, name: String) -> Result<Self> {
+        let engine = SqliteStore::open(file).map(Arc::new).map(Engine::Sqlite);
+        Self::or_refusal(name, engine)
+    }
+
+    /// Opens a database.
+    pub(crate) async fn at_address(address: &Address) -> Result<Self> {
+        let engine = PostgresStore::open(address).await.map(Arc::new).map(Engine::Postgres);
+        Self::or_refusal("the database".to_owned(), engine)
+    }
+
+    fn or_refusal(name: String, engine: std::result::Result<Engine, StoreError>) -> Result<Self> {
         match engine {
             Ok(engine) => Ok(Self { name, engine }),
             Err(error @ StoreError::Unavailable(_)) => Err(Refusal::NotNow(format!("{name}: {error}")).into()),

@@ -188,3 +188,79 @@ async fn g61_a_server_waits_for_its_database() {
     let output = valetkey.output();
     assert!(output.contains("not ready; trying again"), "{output}");
 }
+
+#[tokio::test]
+async fn an_installation_moves_from_a_file_to_a_database_without_a_re_consent() {
+    let Some(schema) = Schema::new().await else { return };
+    let mut stage = Stage::per_user().await;
+    stage.connect(&stage.user, "api").await;
+    let token = stage.user.token_text("api").await;
+    stage.valetkey.stop().await;
+
+    let data_dir = stage.valetkey.setup.data_dir();
+    let data_dir = data_dir.to_str().expect("a text");
+    let file = format!("sqlite:{data_dir}/valetkey.db");
+    let copied = run(&["copy", "--from", &file], &schema.url()).await;
+    let shown = text(&copied.stdout) + &text(&copied.stderr);
+    assert!(
+        copied.status.success() && shown.contains("connections: 1 copied\n"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("only for tests") && !shown.contains("only%20for%20tests"),
+        "{shown}"
+    );
+    // One more run compares.
+    let compared = run(&["copy", "--from", &file], &schema.url()).await;
+    let shown = text(&compared.stdout);
+    assert!(
+        shown.contains("connections: 0 copied, 1 were there and are equal"),
+        "{shown}"
+    );
+
+    // The same master key, another store: the file is not used any more.
+    stage.valetkey.setup = stage.valetkey.setup.clone().set("DATABASE_URL", &schema.url());
+    stage.valetkey.start_again().await;
+    let status = stage.admin.get("/api/status").await.expect(200);
+    assert_eq!(status["details"]["store"]["kind"], "postgres");
+    assert_eq!(stage.user.token_text("api").await, token);
+    stage.user.renew("api").await.expect(200);
+    assert_ne!(stage.user.token_text("api").await, token);
+    assert_eq!(stage.fake.refreshes(), 1);
+    let audit = stage.admin.get("/api/audit?type=flow.complete").await.expect(200);
+    assert_eq!(audit["records"].as_array().map(Vec::len), Some(1), "{audit}");
+}
+
+#[tokio::test]
+async fn a_copy_says_what_it_wants() {
+    let refused = run(
+        &[
+            "copy",
+            "--from",
+            "sqlite:/nowhere/valetkey.db",
+            "--to",
+            "mysql://me:secret@db/x",
+        ],
+        "",
+    )
+    .await;
+    let shown = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{shown}");
+    assert!(
+        shown.contains("--from: there is no file /nowhere/valetkey.db"),
+        "{shown}"
+    );
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = format!("sqlite:{}", dir.path().join("a.db").display());
+    std::fs::write(dir.path().join("a.db"), "").expect("a file");
+    let refused = run(&["copy", "--from", &file, "--to", "mysql://me:secret@db/x"], "").await;
+    let shown = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(78), "{shown}");
+    assert!(
+        shown.contains("--to: must be a URL") && !shown.contains("secret"),
+        "{shown}"
+    );
+    let refused = run(&["copy", "--from", &file], "").await;
+    let shown = text(&refused.stderr);
+    assert!(shown.contains("--to or database_url"), "{shown}");
+}
