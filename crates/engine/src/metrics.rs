@@ -35,15 +35,11 @@ pub struct Metrics {
 impl Metrics {
     /// Makes the counters visible.
     pub fn register(&self, registry: &mut Registry) {
+        self.register_refresh(registry);
         registry.register(
             "valetkey_flow",
             "Authorization code flows, by outcome",
             self.flows.clone(),
-        );
-        registry.register(
-            "valetkey_refresh",
-            "Token requests of refreshes, by outcome",
-            self.refreshes.clone(),
         );
         registry.register(
             "valetkey_execution",
@@ -75,6 +71,19 @@ impl Metrics {
             "How long the longest due connection has been waiting for background work",
             Unit::Seconds,
             self.overdue.clone(),
+        );
+        registry.register(
+            "valetkey_provider_field_invalid",
+            "Fields of token answers that were ignored because they were invalid, by field",
+            self.ignored_fields.clone(),
+        );
+    }
+
+    fn register_refresh(&self, registry: &mut Registry) {
+        registry.register(
+            "valetkey_refresh",
+            "Token requests of refreshes, by outcome",
+            self.refreshes.clone(),
         );
         registry.register(
             "valetkey_pair_write",
@@ -110,11 +119,6 @@ impl Metrics {
             "valetkey_connection_state",
             "Changes of the state of connections by refreshes, by the new state or its reason",
             self.states.clone(),
-        );
-        registry.register(
-            "valetkey_provider_field_invalid",
-            "Fields of token answers that were ignored because they were invalid, by field",
-            self.ignored_fields.clone(),
         );
     }
 

@@ -102,13 +102,11 @@ impl Engine {
         why: Why,
     ) -> error::Result<Arc<CachedConnection>> {
         let (mut landing, _seat) = self.board(connector, key, generation, why, Rank::Caller)?;
-        match tokio::time::timeout(self.settings.refresh_patience, landed(&mut landing)).await {
-            Ok(landed) => landed,
-            Err(_) => {
-                self.metrics.refresh("wait_over");
-                Err(busy("the caller waited as long as it can").into())
-            }
-        }
+        let landed = tokio::time::timeout(self.settings.refresh_patience, landed(&mut landing)).await;
+        landed.unwrap_or_else(|_| {
+            self.metrics.refresh("wait_over");
+            Err(busy("the caller waited as long as it can").into())
+        })
     }
 
     /// Renews a connection that still works; nobody waits.

@@ -209,8 +209,14 @@ impl Engine {
                 break;
             }
         }
-        self.unwritten.remove(pair.key());
-        self.metrics.unwritten(self.unwritten.len());
+        self.end_unwritten(pair);
+    }
+
+    fn end_unwritten(&self, pair: &Pair) {
+        if self.unwritten.has(pair.key()) {
+            self.unwritten.remove(pair.key());
+            self.metrics.unwritten(self.unwritten.len());
+        }
     }
 
     /// What the store says is so; the journal need not keep the pair any longer.
@@ -251,6 +257,7 @@ impl Engine {
                 }
             }
         };
+        self.end_unwritten(pair);
         self.forget_in_journal(pair).await;
         landing
     }

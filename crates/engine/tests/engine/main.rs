@@ -15,6 +15,7 @@ mod refresh_limits;
 mod refresh_lost;
 mod refresh_nodes;
 mod refresh_store;
+mod refresh_storm;
 mod revocation;
 mod stage;
 mod support;

@@ -106,6 +106,30 @@ impl FakeProvider {
         self.lock().always = incident;
     }
 
+    /// Nothing goes wrong from now on.
+    pub(crate) fn calm(&self) {
+        let mut state = self.lock();
+        state.script.clear();
+        state.always = None;
+    }
+
+    /// The refresh token of an account that was sent last.
+    pub(crate) fn last_sent_by(&self, account: &str) -> Option<String> {
+        let state = self.lock();
+        let families = || state.families.iter().filter(|family| family.account == account);
+        let is_theirs = |token: &&String| families().any(|f| f.pairs.iter().any(|pair| pair.refresh == **token));
+        state.sent.iter().rfind(is_theirs).cloned()
+    }
+
+    /// Whether a refresh token that works once would work.
+    pub(crate) fn honours(&self, refresh: &str) -> bool {
+        let state = self.lock();
+        state.families.iter().any(|family| {
+            let is_unused = |pair: &Pair| pair.refresh == refresh && pair.used_at.is_none();
+            !family.is_revoked && family.pairs.iter().any(is_unused)
+        })
+    }
+
     /// The refresh tokens that were sent, in order, whatever became of them.
     pub(crate) fn sent(&self) -> Vec<String> {
         self.lock().sent.clone()

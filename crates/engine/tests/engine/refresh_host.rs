@@ -89,6 +89,28 @@ async fn g46_who_waits_for_a_turn_at_a_host_that_is_found_to_be_down_does_not_as
 }
 
 #[tokio::test(start_paused = true)]
+async fn g46_a_probe_that_meets_another_processs_lease_leaves_its_turn_to_others() {
+    let (town, one) = with_users(20, strict()).await;
+    let two = town.start().await;
+    let gate = Arc::new(Semaphore::new(0));
+    town.provider.will([Incident::Held(Arc::clone(&gate))]);
+    let elsewhere = one.call("user-0");
+    until(|| town.provider.sent().len() == 1).await;
+    town.provider.always(Some(Incident::NotSent));
+    for n in 1..15 {
+        two.token(&user(n)).await.expect_err("down");
+    }
+    town.provider.always(None);
+    town.pass(8 * S).await;
+    let waits = two.call("user-0");
+    town.pass(S).await;
+    two.token("user-15").await.expect("the probe is this one's");
+    gate.add_permits(1);
+    elsewhere.await.expect("no panic").expect("a token");
+    waits.await.expect("no panic").expect("the other process's");
+}
+
+#[tokio::test(start_paused = true)]
 async fn g47_a_provider_that_is_back_is_asked_at_a_growing_rate() {
     let (town, node) = with_users(400, strict()).await;
     town.provider.always(Some(Incident::NotSent));

@@ -217,6 +217,31 @@ async fn a_replay_drops_a_pair_when_a_newer_one_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replay_keeps_a_pair_that_is_newer_than_a_restored_store() {
+    let (mut town, node) = Town::with_alice(Plan::of(Rotation::Overlap)).await;
+    let copy = |path: &std::path::Path| {
+        std::fs::copy(path, path.with_extension("old")).expect("copied");
+    };
+    let put_back = |path: &std::path::Path| {
+        std::fs::copy(path.with_extension("old"), path).expect("copied");
+    };
+    let node = town.restart_after(node, copy).await;
+    town.expire().await;
+    node.token("alice").await.expect("a token");
+    town.expire().await;
+    node.faults.set("finish_refresh", Fault::Before, 0, usize::MAX);
+    assert_eq!(node.token_text("alice").await, "access-3");
+    let node = town.restart_after(node, put_back).await;
+    assert_eq!(node.engine.replay_journal().await.expect("replayed"), 1);
+    town.pass(S).await;
+    node.settle().await;
+    assert_eq!(node.disk.len(), 1, "what to do is for a person");
+    node.token("alice")
+        .await
+        .expect("the old refresh token still works here");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replay_revokes_a_pair_whose_connection_was_ended() {
     let (town, node) = Town::with_alice(strict()).await;
     town.expire().await;

@@ -68,6 +68,11 @@ impl Line {
     pub(crate) fn die_at(&self, at: DiesAt) {
         *self.dies.lock().expect("not poisoned") = Some(at);
     }
+
+    /// It is not, after all.
+    pub(crate) fn survive(&self) {
+        *self.dies.lock().expect("not poisoned") = None;
+    }
 }
 
 #[async_trait]
@@ -290,20 +295,21 @@ impl Town {
     /// The process ends. It is started again on the same disk and a store that was opened anew, which knows that nobody
     /// else can hold a lease any more.
     pub(crate) async fn restart(&mut self, node: Node) -> Node {
+        self.restart_after(node, |_| ()).await
+    }
+
+    /// The same, with something that happens to the database file while nobody has it open.
+    pub(crate) async fn restart_after(&mut self, node: Node, happens: impl Fn(&Path)) -> Node {
         node.kill();
         self.store = None;
         let path = self.dir.path().join("valetkey.db");
-        let store = loop {
-            // The lock of the old one ends with the last call that is still under way.
-            match SqliteStore::open(&path) {
-                Ok(store) => break store,
-                Err(error) => {
-                    assert!(error.to_string().contains("another process"), "{error}");
-                    tokio::task::yield_now().await;
-                }
-            }
-        };
-        self.store = Some(Arc::new(store));
+        // The lock of the old one ends with the last call that is still under way.
+        while let Err(error) = SqliteStore::open(&path).map(drop) {
+            assert!(error.to_string().contains("another process"), "{error}");
+            tokio::task::yield_now().await;
+        }
+        happens(&path);
+        self.store = Some(Arc::new(SqliteStore::open(&path).expect("a store")));
         let disk = Arc::clone(&node.disk);
         drop(node);
         self.start_on(disk).await
@@ -376,6 +382,12 @@ impl Node {
         connect_as(&self.engine, &caller(Some(user)), "crm", user)
             .await
             .expect("connected");
+    }
+
+    /// Connects on a task of its own; it may fail.
+    pub(crate) fn connecting(&self, user: &str) -> tokio::task::JoinHandle<Result<()>> {
+        let (engine, user) = (Arc::clone(&self.engine), user.to_owned());
+        TaskTracker::new().spawn(async move { connect_as(&engine, &caller(Some(&user)), "crm", &user).await })
     }
 
     pub(crate) async fn delete_connector(&self) {
