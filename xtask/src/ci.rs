@@ -3,11 +3,11 @@
 use anyhow::{Context as _, Result};
 
 use crate::shell::{Workspace, say, works};
-use crate::{arrows, generate, test};
+use crate::{arrows, generate, sim, test};
 
 type Step = fn(&Workspace) -> Result<()>;
 
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("format", |w| w.run("cargo", &["fmt", "--all", "--check"])),
     ("arrows", arrows::run),
     ("licences, duplicates and sources", deny),
@@ -26,6 +26,7 @@ const STEPS: [(&str, Step); 7] = [
         )
     }),
     ("generated files", |w| generate::run(w, generate::Mode::Check)),
+    ("format and lints of the simulation", sim::check),
     ("tests", test::run),
 ];
 

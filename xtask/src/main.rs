@@ -6,6 +6,7 @@ mod generate;
 mod postgres;
 mod rooms;
 mod shell;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -17,7 +18,8 @@ use crate::shell::{Workspace, say};
 const USAGE: &str = "\
 cargo xtask <task>
 
-  test            installs what the tests need (Debian), builds, runs all tests
+  test            installs what the tests need (Debian), builds, runs all tests and a short simulation
+  sim [--seeds N] the simulation: its tests, then N runs (docs/simulation.md)
   postgres <cmd>  starts a PostgreSQL server, runs a command beside it that is told where it is, and stops it
   ci              everything that must pass: format, lints, licences, documentation, arrows, schemas, tests
   arrows          which crate and which room of the binary may use which
@@ -40,6 +42,7 @@ fn run(args: &[&str]) -> Result<()> {
     let workspace = Workspace::find()?;
     match args {
         ["test"] => test::run(&workspace),
+        ["sim", rest @ ..] => sim::run(&workspace, sim::seeds(rest)?),
         ["postgres", command @ ..] => postgres::run(&workspace, command),
         ["ci"] => ci::run(&workspace),
         ["arrows"] => arrows::run(&workspace),

@@ -8,6 +8,7 @@ use cargo_metadata::{Package, Target};
 
 use crate::postgres::{self, Postgres};
 use crate::shell::{Workspace, say, works};
+use crate::sim;
 
 /// The authorization server of the end-to-end tests: a Node package.
 const OIDC: &str = "crates/valetkey/tests/oidc";
@@ -31,11 +32,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         workspace.run(
             "cargo",
             &["test", "--doc"].into_iter().chain(packages).collect::<Vec<_>>(),
-        )
+        )?;
     } else {
         say("cargo-nextest is not installed: using cargo test");
-        run(&["test", "--workspace", "--no-fail-fast"])
+        run(&["test", "--workspace", "--no-fail-fast"])?;
     }
+    sim::run(workspace, sim::SEEDS)
 }
 
 fn libraries(workspace: &Workspace) -> Vec<&str> {

@@ -23,8 +23,8 @@ pub(crate) struct Embedded {
     workflows: &'static [(&'static str, &'static str)],
 }
 
-/// Every connector type there is.
-#[derive(Debug)]
+/// Every connector type there is. A clone shares them.
+#[derive(Clone, Debug)]
 pub struct Catalogue {
     specs: BTreeMap<String, Arc<Spec>>,
 }

@@ -1,0 +1,35 @@
+use async_trait::async_trait;
+use valetkey_core::KeyId;
+use valetkey_store::Keys;
+use valetkey_store::rows::{AuditRow, KeyRow};
+
+use super::{MemoryStore, Result, audit};
+
+#[async_trait]
+impl Keys for MemoryStore {
+    async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        let mut tables = self.lock();
+        if tables.keys.contains_key(&row.id) {
+            return Ok(false);
+        }
+        tables.keys.insert(row.id.clone(), row);
+        audit::append(&mut tables, &audit);
+        Ok(true)
+    }
+
+    async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
+        Ok(self.lock().keys.get(id).cloned())
+    }
+
+    async fn list_keys(&self) -> Result<Vec<KeyRow>> {
+        let mut rows: Vec<_> = self.lock().keys.values().cloned().collect();
+        rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        Ok(rows)
+    }
+
+    async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {
+        let mut tables = self.lock();
+        let found = tables.keys.remove(id).is_some();
+        Ok(audit::note(&mut tables, found, &audit))
+    }
+}

@@ -1,0 +1,201 @@
+//! The contract tests of the store, on the store in memory. They are the product's own files; only the list of them is a
+//! copy, and compared with the original.
+
+#[path = "../../crates/store/tests/contract/audit.rs"]
+mod audit;
+#[path = "../../crates/store/tests/contract/connections.rs"]
+mod connections;
+#[path = "../../crates/store/tests/contract/connectors.rs"]
+mod connectors;
+#[path = "../../crates/store/tests/contract/copying.rs"]
+mod copying;
+#[path = "../../crates/store/tests/contract/due.rs"]
+mod due;
+#[path = "../../crates/store/tests/contract/fixtures.rs"]
+mod fixtures;
+#[path = "../../crates/store/tests/contract/flows.rs"]
+mod flows;
+#[path = "../../crates/store/tests/contract/jobs.rs"]
+mod jobs;
+#[path = "../../crates/store/tests/contract/keys.rs"]
+mod keys;
+#[path = "../../crates/store/tests/contract/limits.rs"]
+mod limits;
+#[path = "../../crates/store/tests/contract/refresh.rs"]
+mod refresh;
+#[path = "../../crates/store/tests/contract/transfer.rs"]
+mod transfer;
+#[path = "../../crates/store/tests/contract/upkeep.rs"]
+mod upkeep;
+#[path = "../../crates/store/tests/contract/vault.rs"]
+mod vault;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use valetkey_sim::store::MemoryStore;
+use valetkey_store::Store;
+
+/// A place where a store can be opened again and again.
+#[async_trait]
+trait Engine: Sync {
+    /// Opens it.
+    async fn open(&self) -> Arc<dyn Store>;
+
+    /// Another place of the same kind, with nothing in it.
+    async fn another(&self) -> Box<dyn Engine>;
+}
+
+/// What is in memory survives those who open it, as a database survives its clients.
+#[derive(Default)]
+struct Memory(Arc<MemoryStore>);
+
+#[async_trait]
+impl Engine for Memory {
+    async fn open(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.0) as Arc<dyn Store>
+    }
+
+    async fn another(&self) -> Box<dyn Engine> {
+        Box::new(Self::default())
+    }
+}
+
+macro_rules! contract {
+    ($($subject:ident: $($sentence:ident)+;)+) => {
+        mod memory {
+            $(mod $subject {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $sentence() {
+                    crate::$subject::$sentence(&crate::Memory::default()).await;
+                })+
+            })+
+        }
+
+        const LIST: &[&str] = &[$(concat!(stringify!($subject), ":"), $(stringify!($sentence),)+)+];
+    };
+}
+
+contract! {
+    vault:
+        a_new_store_takes_one_vault
+        of_racing_vaults_one_stays
+        data_keys_come_oldest_first
+        a_data_key_is_there_once_for_each_master_key
+        data_keys_are_replaced_only_from_what_they_were
+        of_racing_replacements_of_data_keys_one_is_written
+        a_clock_of_the_store_does_not_go_back
+        a_probe_writes_each_time;
+    keys:
+        a_key_is_read_back_as_it_was_written
+        an_id_is_used_once
+        keys_are_listed_oldest_first
+        a_removed_key_is_gone;
+    connectors:
+        a_connector_is_read_back_as_it_was_written
+        an_id_is_used_once_in_a_space
+        a_connector_is_replaced_only_from_the_version_before
+        of_racing_replacements_one_is_written
+        connectors_are_listed_by_id_in_pages
+        removing_a_connector_takes_everything_of_it_and_nothing_else
+        removing_nothing_leaves_no_record;
+    flows:
+        a_flow_is_read_back_as_it_was_written
+        an_owner_has_only_so_many_waiting_flows
+        racing_starts_do_not_pass_the_limit
+        of_fifty_callbacks_one_takes_the_flow
+        a_taken_flow_is_erased_and_remembered
+        an_expired_flow_is_removed_instead_of_taken
+        the_first_browser_is_bound
+        of_racing_browsers_one_is_bound
+        a_used_ticket_opens_nothing
+        sweeping_removes_what_ended_and_no_more_than_asked;
+    connections:
+        a_connection_is_read_back_as_it_was_written
+        a_connection_is_written_only_with_a_greater_generation
+        of_racing_connects_with_one_generation_one_is_written
+        connecting_again_ends_the_intent
+        a_disconnect_leaves_a_tombstone
+        a_disconnect_needs_the_generation
+        a_disconnect_and_its_job_come_together
+        a_tombstone_is_not_disconnected_again
+        a_tombstone_is_replaced_only_by_a_greater_generation
+        connections_are_listed_by_owner_and_name_in_pages
+        an_owner_sees_their_own_of_one_space
+        a_shared_account_is_noticed
+        everything_survives_a_restart;
+    refresh:
+        the_lease_is_held_by_one
+        of_racing_claims_one_is_held
+        a_lease_that_ended_is_taken_over_with_its_intent
+        a_claim_needs_the_generation_and_an_active_connection
+        a_new_pair_raises_the_generation_and_ends_the_intent
+        a_second_finish_of_one_generation_is_lost
+        of_racing_finishes_one_is_done
+        a_refresh_under_way_cannot_bring_a_connection_back
+        a_release_frees_the_lease_and_keeps_the_generation
+        a_release_can_ask_for_a_person
+        only_the_holder_releases
+        a_new_pair_makes_the_connection_active
+        an_intent_survives_a_restart;
+    due:
+        a_claimed_connection_is_not_due_before_its_lease_ends
+        a_lease_is_extended_only_by_its_holder
+        what_is_due_comes_longest_due_first_and_only_if_active
+        a_space_with_much_that_is_due_does_not_hide_the_others
+        a_refresh_says_when_the_connection_is_due_next
+        a_connection_is_postponed_at_its_generation_and_while_active;
+    upkeep:
+        connectors_of_all_spaces_are_scanned_in_pages
+        connections_of_all_spaces_are_scanned_without_tombstones
+        resealing_a_connector_needs_its_version_and_changes_nothing_else
+        resealing_a_connection_needs_its_generation_and_changes_nothing_else
+        a_use_is_noted_and_never_taken_back
+        uses_of_what_is_gone_are_passed_over
+        tombstones_are_swept_when_their_time_is_over_and_no_more_than_asked;
+    jobs:
+        a_job_is_claimed_as_it_was_written
+        an_id_of_a_job_is_used_once_in_a_space
+        jobs_are_claimed_longest_due_first_and_no_more_than_asked
+        of_racing_callers_one_gets_a_job
+        a_job_that_nobody_finished_comes_back
+        a_postponed_job_is_due_when_it_was_said
+        a_finished_job_is_gone_and_leaves_one_record
+        a_job_outlives_its_connector_and_a_restart;
+    transfer:
+        every_record_arrives_as_it_was
+        pages_of_any_size_join_to_the_same_records
+        a_record_that_is_there_already_fails_the_import_and_nothing_is_written
+        a_page_begins_after_a_record_of_its_own_table
+        records_of_the_audit_log_go_on_after_those_that_arrived;
+    copying:
+        a_copy_has_everything_and_a_second_one_finds_nothing_to_do
+        a_copy_that_was_cut_off_is_taken_up_where_it_stopped
+        a_copy_into_a_store_with_records_of_its_own_is_refused;
+    audit:
+        records_are_read_newest_first_as_they_were_written
+        every_filter_chooses
+        pages_join_without_gaps
+        a_change_and_its_record_come_together;
+    limits:
+        of_a_hundred_racing_attempts_ten_are_counted
+        the_window_slides
+        a_refused_attempt_is_not_counted
+        subjects_and_buckets_are_apart
+        a_limit_of_nothing_refuses_everything
+        attempts_survive_a_restart
+        sweeping_attempts_removes_the_old_ones;
+}
+
+#[test]
+fn no_sentence_of_the_contract_is_left_out() {
+    let original = include_str!("../../crates/store/tests/contract/main.rs");
+    let (_, list) = original.split_once("\ncontract! {").expect("a list");
+    let list: Vec<_> = list
+        .lines()
+        .map(|line| line.trim().trim_end_matches(';'))
+        .take_while(|line| *line != "}")
+        .filter(|line| !line.is_empty())
+        .collect();
+    assert_eq!(list, LIST);
+}
