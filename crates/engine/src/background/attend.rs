@@ -91,6 +91,10 @@ impl Engine {
                 .postpone(&row, row.generation, None, Notices::default(), None)
                 .await;
         }
+        // An intent whose lease is over: the outcome of a refresh is not known, and nothing else can settle it.
+        if row.intent.is_some() {
+            return self.refresh_ahead(&row, &connector).await;
+        }
         let rules = self.due_rules(&connector, &row);
         let facts = Facts::of(&row).ok_or_else(|| Error::internal("an active connection has no grant"))?;
         match due::judge(&facts, &rules, now) {

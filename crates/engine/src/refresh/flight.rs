@@ -94,6 +94,7 @@ impl Engine {
         if flight.why == Why::Rejected || recovery(&flight.connector) != Recovery::RetryOnceAfterExpiry {
             return Ok(());
         }
+        let began = self.clock.monotonic();
         let row = self.store.get_connection(&flight.key).await.map_err(Error::from)?;
         let Some(row) = row.filter(|row| row.generation == flight.generation && row.intent.is_some()) else {
             return Ok(());
@@ -102,7 +103,7 @@ impl Engine {
             return Ok(());
         }
         let end = row.grant.as_ref().and_then(|grant| grant.expires_at);
-        self.remember(row);
+        self.remember_read(row, began);
         tracing::info!(connector.id = %flight.key.connector, "a refresh of unknown outcome is not repeated yet");
         Err(waits_for_expiry(self.longest_wait(end)))
     }
