@@ -40,9 +40,20 @@ pub struct Chances {
 }
 
 impl Chances {
-    /// Whether the store nearly always does what it is asked to.
+    /// Whether the store and the providers nearly always do what they are asked to: where they do not, pauses grow.
     pub fn are_mild(&self) -> bool {
-        self.store_before.max(self.store_after) <= 50
+        let to_providers = [
+            self.not_sent,
+            self.lost_request,
+            self.lost_answer,
+            self.late_answer,
+            self.late_request,
+            self.limited,
+            self.broken,
+            self.gateway,
+            self.garbled,
+        ];
+        self.store_before.max(self.store_after) <= 50 && to_providers.iter().sum::<u32>() <= 100
     }
 
     /// Some faults, each of them seldom or often; often none at all of a kind, so that the others have their say.

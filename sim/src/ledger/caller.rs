@@ -175,6 +175,7 @@ impl Ledger {
     fn was_spent_before(&self, book: &Book, call: &Call, token: &str) -> bool {
         let brought = |flight: &Flight| flight.pair().is_some_and(|pair| pair.access == token);
         let since = book.flights.iter().position(brought).map_or(0, |minted| minted + 1);
+        let stored_at = book.histories[&call.key].tokens_since;
         let providers = self.providers();
         let grant_of = |token: &str| {
             providers
@@ -200,6 +201,8 @@ impl Ledger {
             flight.key.as_ref() == Some(&call.key)
                 && grant_of(sent) == Some(grant)
                 && counts
+                // A pair that is written late hides the intent of whoever took the lease over meanwhile.
+                && flight.sent >= stored_at
                 && can_know
                 && seen_from < call.began
         })
