@@ -92,6 +92,10 @@ impl Engine {
                 .await;
         }
         // An intent whose lease is over: the outcome of a refresh is not known, and nothing else can settle it.
+        if let Some(end) = self.waits_until(&connector, &row) {
+            let notices = Notices::read(row.notice.as_deref());
+            return self.postpone(&row, row.generation, Some(end), notices, None).await;
+        }
         if row.intent.is_some() {
             return self.refresh_ahead(&row, &connector).await;
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use valetkey_core::ConnectionKey;
+use valetkey_core::{ConnectionKey, Timestamp};
 use valetkey_oauth::Recovery;
 use valetkey_store::rows::ConnectionRow;
 
@@ -106,6 +106,15 @@ impl Engine {
         self.remember_read(row, began);
         tracing::info!(connector.id = %flight.key.connector, "a refresh of unknown outcome is not repeated yet");
         Err(waits_for_expiry(self.longest_wait(end)))
+    }
+
+    /// Until when a refresh of unknown outcome is not repeated, because a second use of its token would end the access token
+    /// as well.
+    pub(crate) fn waits_until(&self, connector: &Connector, row: &ConnectionRow) -> Option<Timestamp> {
+        let setup = connector.oauth.as_ref()?;
+        let waits = recovery(connector) == Recovery::RetryOnceAfterExpiry && !setup.profile.old_access_token_dies;
+        let end = row.grant.as_ref()?.expires_at?;
+        (waits && row.intent.is_some() && end > self.clock.now()).then_some(end)
     }
 
     /// What may be done with the refresh token of a row.

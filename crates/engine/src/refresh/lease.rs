@@ -141,8 +141,8 @@ impl Engine {
     }
 
     /// Whether the lease is still ours, asked of the store: before a token is sent again, somebody else may have written a
-    /// pair that came late, which needs no lease. A store that does not answer changes nothing.
-    pub(super) async fn is_ours(&self, held: &Held) -> bool {
+    /// pair that came late, which needs no lease. `None` if the store does not answer.
+    pub(super) async fn is_ours(&self, held: &Held) -> Option<bool> {
         let (now, started) = (self.clock.now(), self.clock.monotonic());
         let lease = self.settings.refresh_lease;
         let extended = self
@@ -153,7 +153,7 @@ impl Engine {
             held.until.0.store(millis(started + lease), Ordering::Relaxed);
             held.until.1.store(now.plus(lease).0, Ordering::Relaxed);
         }
-        !matches!(extended, Ok(false))
+        extended.ok()
     }
 
     /// Whether the lease may have run out, because this process stood still or the store did not answer.

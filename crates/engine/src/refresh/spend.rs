@@ -116,8 +116,14 @@ impl Engine {
                     _ => Answer::Unknown(lease_over()),
                 };
             }
-            if past.lost > 0 && !self.is_ours(held).await {
-                return Answer::Overtaken;
+            if past.lost > 0 {
+                match self.is_ours(held).await {
+                    Some(true) => {}
+                    Some(false) => return Answer::Overtaken,
+                    // The leeway does not wait for a store either; everything else can.
+                    None if asking.rules.is_pressing() => {}
+                    None => return Answer::Unknown(lease_over()),
+                }
             }
             let sent_at = self.clock.now();
             let outcome = self.wire.send_token(asking.request.clone(), self.token_timeout()).await;
