@@ -40,7 +40,7 @@ super::statements! {
     FINISH = concat!(
         "WITH renewed AS (
             UPDATE connection
-            SET generation = generation + 1, state = 'active', cause = NULL, refreshed_at = $6, due_at = $7, notice = NULL,
+            SET generation = generation + 1, state = 'active', cause = NULL, refreshed_at = $6, due_at = $7,
                 (", columns!(grant), ") = ($9, $10, $11, $12, $13, $14, $15),
                 (intent_holder, intent_until, intent_at, intent_attempt) = (NULL, NULL, NULL, NULL)
             WHERE ", is_key!(), " AND generation = $5 AND state <> 'disconnected'
