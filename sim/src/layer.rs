@@ -59,6 +59,19 @@ pub trait Layer: Send + Sync + fmt::Debug {
         store.claim_refresh(key, generation, holder, now, lease).await
     }
 
+    /// How a lease is made longer.
+    async fn extend_lease(
+        &self,
+        store: &dyn Store,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<bool> {
+        store.extend_lease(key, generation, holder, now, lease).await
+    }
+
     /// How a new pair is written.
     async fn finish_refresh(
         &self,
@@ -177,7 +190,7 @@ carried! {
         writes (via) claim_refresh(
             key: &ConnectionKey, generation: i64, holder: &str, now: Timestamp, lease: Duration
         ) -> Claim;
-        writes extend_lease(
+        writes (via) extend_lease(
             key: &ConnectionKey, generation: i64, holder: &str, now: Timestamp, lease: Duration
         ) -> bool;
         writes (via) finish_refresh(

@@ -135,6 +135,20 @@ impl Layer for Link {
         claim
     }
 
+    async fn extend_lease(
+        &self,
+        store: &dyn Store,
+        key: &ConnectionKey,
+        generation: i64,
+        holder: &str,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Result<bool> {
+        let extended = store.extend_lease(key, generation, holder, now, lease).await;
+        self.world.ledger.heard(key, &self.process);
+        extended
+    }
+
     async fn finish_refresh(
         &self,
         store: &dyn Store,

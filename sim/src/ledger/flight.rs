@@ -13,6 +13,9 @@ use crate::process::Process;
 use crate::provider::{Pair, Verdict};
 use crate::wire::Fate;
 
+/// How long an answer of the store may be under way.
+const ANSWER: Duration = Duration::from_secs(5);
+
 /// A request to a token endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
@@ -199,7 +202,14 @@ impl Ledger {
             );
             return Some(key);
         };
-        if let Some(at) = history.recorded.get(token) {
+        // What the store has said is true when it is said, and may be a little old when it arrives.
+        let heard = book
+            .heard
+            .get(&(key.clone(), process.replica, process.life))
+            .copied()
+            .unwrap_or_default();
+        let is_news = |at: Duration| at >= heard && heard + ANSWER >= self.now();
+        if let Some(at) = history.recorded.get(token).filter(|at| !is_news(**at)) {
             let since = at.as_secs_f64();
             self.break_rule(
                 book,
@@ -211,7 +221,8 @@ impl Ledger {
         let is_stored = history.tokens.as_ref().is_some_and(|(_, refresh)| refresh == token);
         let intent = history.row.as_ref().and_then(|row| row.intent.as_ref());
         let holder = intent.and_then(|intent| book.holders.get(&intent.holder));
-        if is_stored && !holder.is_some_and(|holder| Arc::ptr_eq(holder, process)) {
+        let is_known = !is_news(history.changed_at);
+        if is_stored && is_known && !holder.is_some_and(|holder| Arc::ptr_eq(holder, process)) {
             let holder = holder.map_or_else(|| "nobody".to_owned(), |holder| format!("{holder:?}"));
             self.break_rule(
                 book,
@@ -317,8 +328,17 @@ impl Ledger {
         }
     }
 
+    /// The store told a process how it is with a lease.
+    pub fn heard(&self, key: &ConnectionKey, process: &Arc<Process>) {
+        let now = self.now();
+        self.book()
+            .heard
+            .insert((key.clone(), process.replica, process.life), now);
+    }
+
     /// What a claim came to.
     pub fn claimed(&self, key: &ConnectionKey, process: &Arc<Process>, claim: &Claim) {
+        self.heard(key, process);
         let what = match claim {
             Claim::Held { previous, .. } if previous.is_some() => "takes over",
             Claim::Held { .. } => "claims",

@@ -98,6 +98,8 @@ struct Book {
     histories: BTreeMap<ConnectionKey, row::History>,
     /// Which process a name in leases belongs to.
     holders: BTreeMap<String, Arc<Process>>,
+    /// When the store told a process last how it is with the lease of a connection.
+    heard: BTreeMap<(ConnectionKey, usize, u32), Duration>,
     /// Access tokens that an API rejected.
     rejected: BTreeSet<String>,
     /// Refresh tokens that a provider refused by mistake.

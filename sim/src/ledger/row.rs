@@ -24,6 +24,8 @@ pub(super) struct History {
     pub(super) row: Option<ConnectionRow>,
     /// Its access token and its refresh token.
     pub(super) tokens: Option<(String, String)>,
+    /// When it changed last.
+    pub(super) changed_at: Duration,
     /// Every pair that was stored.
     pub(super) ever_stored: BTreeMap<String, String>,
     /// Since when those are stored.
@@ -93,6 +95,7 @@ impl Watch for Ledger {
         let history = book.histories.entry(key.clone()).or_default();
         let old_tokens = std::mem::replace(&mut history.tokens, tokens.clone());
         history.row = after.cloned();
+        history.changed_at = self.time.elapsed();
         if old_tokens != tokens {
             history.tokens_since = self.time.elapsed();
             history.ever_stored.extend(tokens.clone());
