@@ -42,6 +42,8 @@ pub enum Op {
     Mistake,
     /// A person takes their consent back at the provider.
     TakeBack,
+    /// A clock is set, by up to a minute or two.
+    SetClock,
     /// Time passes until tokens are stale.
     LetStale,
     /// Time passes until tokens have ended.
@@ -51,7 +53,7 @@ pub enum Op {
 }
 
 /// Each operation with its weight.
-const OPS: [(Op, u32); 18] = [
+const OPS: [(Op, u32); 19] = [
     (Op::Ask, 20),
     (Op::Burst, 10),
     (Op::Use, 10),
@@ -67,6 +69,7 @@ const OPS: [(Op, u32); 18] = [
     (Op::ProviderOutage, 3),
     (Op::Mistake, 1),
     (Op::TakeBack, 1),
+    (Op::SetClock, 2),
     (Op::LetStale, 10),
     (Op::LetEnd, 6),
     (Op::Wait, 10),
@@ -88,6 +91,8 @@ pub struct Plan {
     pub cache_max_age: Duration,
     /// How far each replica's clock is ahead, in milliseconds.
     pub ahead: Vec<i64>,
+    /// By how much a clock may be set.
+    pub step: Duration,
     /// How often each fault happens.
     pub chances: Chances,
     /// The weight of each operation, in the order in which [`Op`] has them.
@@ -125,6 +130,7 @@ impl Plan {
             users: vec!["ada"],
             cache_max_age: Duration::from_secs(1),
             ahead: vec![0; replicas],
+            step: Duration::ZERO,
             chances: Chances::default(),
             weights: Vec::new(),
             steps: 0,
@@ -152,12 +158,15 @@ impl Plan {
                 }
             })
             .collect();
+        // Rules about time forgive more where clocks are set, so that it is done in a few runs only.
+        let sets_clocks = dice.happens(100);
         let weights = OPS.iter().map(|(op, weight)| {
-            if ALWAYS.contains(op) || dice.happens(500) {
-                *weight
+            let is_taken = if *op == Op::SetClock {
+                sets_clocks
             } else {
-                0
-            }
+                dice.happens(500)
+            };
+            if ALWAYS.contains(op) || is_taken { *weight } else { 0 }
         });
         let skew = *dice.pick(&[0, 0, 500, 2_000]);
         Self {
@@ -165,6 +174,11 @@ impl Plan {
             providers,
             users: ["ada", "bob", "cyd"][..=dice.below(3)].to_vec(),
             cache_max_age: Duration::from_secs(*dice.pick(&[1, 2, 5])),
+            step: if sets_clocks {
+                Duration::from_secs(90)
+            } else {
+                Duration::ZERO
+            },
             weights: weights.collect(),
             ahead: (0..replicas)
                 .map(|_| i64::try_from(dice.between(0, 2 * skew)).unwrap_or(0) - i64::try_from(skew).unwrap_or(0))
@@ -178,10 +192,10 @@ impl Plan {
         }
     }
 
-    /// How wrong clocks may be.
+    /// How far two clocks may be apart.
     pub fn skew(&self) -> Duration {
         let most = self.ahead.iter().map(|ms| ms.unsigned_abs()).max();
-        Duration::from_millis(2 * most.unwrap_or(0))
+        Duration::from_millis(2 * most.unwrap_or(0)) + self.step * 2
     }
 
     /// What happens next.

@@ -2,6 +2,7 @@
 
 mod end;
 mod ops;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::world::World;
 #[derive(Debug)]
 struct Replica {
     process: Arc<Process>,
+    clock: Arc<WallClock>,
     running: Arc<harness::Running>,
     disk: Arc<Disk>,
     is_stopping: bool,
@@ -197,6 +199,7 @@ impl Service {
         let running = Arc::new(running.await?);
         Ok(Replica {
             process,
+            clock,
             running,
             disk,
             is_stopping: false,

@@ -1,6 +1,6 @@
 //! Who watches: everything that is sent, answered, stored and handed out is entered here in the moment it happens, and
-//! held against the invariants. The rules are beside the facts that they judge: [`flight`] has those about what is sent,
-//! [`row`] those about what is stored, [`caller`] those about what callers get.
+//! held against the invariants. The rules are beside the facts that they judge: `flight` has those about what is sent,
+//! `row` those about what is stored, `caller` those about what callers get.
 //!
 //! | rule | what must not happen |
 //! | --- | --- |
@@ -25,6 +25,7 @@
 
 mod caller;
 mod end;
+mod ending;
 mod flight;
 mod row;
 

@@ -15,6 +15,9 @@ impl Service {
         self.world.trace.line(format_args!("from now on everything works"));
         self.world.change_weather(crate::weather::Weather::clear);
         self.spells.clear();
+        if !self.plan.step.is_zero() {
+            self.set_clocks_right();
+        }
         let now = self.world.time.elapsed();
         for replica in &mut self.replicas {
             (replica.resumes_at, replica.reconnects_at, replica.dies_at) = (None, None, None);
