@@ -229,7 +229,7 @@ impl Service {
         });
     }
 
-    pub(super) fn spawn(&mut self, number: usize, task: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&mut self, number: usize, task: impl Future<Output = ()> + Send + 'static) {
         let task = self.tasks.spawn(task);
         self.callers.push(Caller {
             process: Arc::clone(&self.replicas[number].process),

@@ -109,7 +109,8 @@ impl Service {
         self.world.trace.line(format_args!("{:?} is stopped", replica.process));
         let (running, process) = (Arc::clone(&replica.running), Arc::clone(&replica.process));
         let world = Arc::clone(&self.world);
-        self.spawn(number, async move {
+        // Not one of the callers, who may go away.
+        self.tasks.spawn(async move {
             running.stop().await;
             world.trace.line(format_args!("{process:?} is gone"));
             process.kill();
