@@ -205,7 +205,9 @@ impl Engine {
                 // A renewed token is as good as it gets, even if it does not last as long as asked for. One that others
                 // renewed long ago is looked at like any other.
                 let renewed_at = renewed.row.refreshed_at.unwrap_or(renewed.row.connected_at);
-                if renewed_at >= began && needs_person(connector, &renewed.row, now).is_none() {
+                let now = self.clock.now();
+                let is_good = !self.ended_on_the_way(&renewed.row, now);
+                if renewed_at >= began && is_good && needs_person(connector, &renewed.row, now).is_none() {
                     return self.open(&renewed).await;
                 }
             }
@@ -216,6 +218,15 @@ impl Engine {
             "the connection changes too often right now; try again",
         )
         .retry_after(Duration::from_secs(1)))
+    }
+
+    /// Whether a new token ended before it got here, because this process or its store stood still. One that lives shorter
+    /// than its request may take is handed out as it is: another one would be no better.
+    fn ended_on_the_way(&self, row: &ConnectionRow, now: Timestamp) -> bool {
+        let Some(grant) = &row.grant else { return false };
+        let lifetime = grant.lifetime_ms.and_then(|ms| u64::try_from(ms).ok());
+        let lives_long = lifetime.is_some_and(|ms| Duration::from_millis(ms) > self.settings.token_timeout);
+        lives_long && grant.expires_at.is_some_and(|end| end <= now)
     }
 
     /// Why the caller must wait for a new token, if it must and there can be one.

@@ -75,12 +75,22 @@ impl Engine {
 
     /// Ends the generation that is there when nothing comes between; `None` if the connection was ended already.
     async fn end(&self, connector: &Connector, key: &ConnectionKey, audit: AuditRow) -> Result<Option<Ended>> {
+        let began = self.clock.monotonic();
         let mut stored = self.store.get_connection(key).await?;
+        if let Some(ended) = stored.as_ref().filter(|row| row.state == ConnectionState::Disconnected) {
+            // Another process was first: what is remembered here must go as well.
+            self.remember_read(ended.clone(), began);
+        }
         while let Some(row) = stored.filter(|row| row.state != ConnectionState::Disconnected) {
             let (committed, ended) = self.end_generation(connector, &row, audit.clone()).await?;
             match committed {
                 Committed::Done(_) => return Ok(Some(ended)),
-                Committed::Lost(now) => stored = now.map(|row| *row),
+                Committed::Lost(now) => {
+                    if let Some(row) = &now {
+                        self.remember(row.as_ref().clone());
+                    }
+                    stored = now.map(|row| *row);
+                }
             }
         }
         Ok(None)
@@ -100,8 +110,8 @@ impl Engine {
             .store
             .disconnect(&row.key, row.generation, until, written, audit)
             .await?;
-        if matches!(committed, Committed::Done(_)) {
-            self.connections.remove(&row.key);
+        if let Committed::Done(tombstone) = &committed {
+            self.remember(tombstone.as_ref().clone());
         }
         let key = row.key.clone();
         Ok((committed, Ended { key, job }))

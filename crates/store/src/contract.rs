@@ -184,7 +184,7 @@ pub trait Connections: Send + Sync {
 pub trait Refreshes: Send + Sync {
     /// Takes the lease of a connection and writes the intent, durably: nobody else may refresh until `lease_until`.
     /// Only for active connections at exactly this generation. An intent whose lease ended is taken over. A connection
-    /// that has a `due_at` is not due again before the lease ends.
+    /// that has a `due_at` is due again when the lease ends, not before and not later: whoever took it may be gone by then.
     async fn claim_refresh(
         &self,
         key: &ConnectionKey,
@@ -194,7 +194,8 @@ pub trait Refreshes: Send + Sync {
         lease: Duration,
     ) -> Result<Claim>;
 
-    /// Makes the holder's own lease last until `now + lease`. `false` if it is not theirs any more.
+    /// Makes the holder's own lease last until `now + lease`, which is when the connection is due again, if it ever is.
+    /// `false` if it is not theirs any more.
     async fn extend_lease(
         &self,
         key: &ConnectionKey,

@@ -40,7 +40,7 @@ impl Refreshes for MemoryStore {
             at: now,
             attempt: previous.as_ref().map_or(0, |previous| previous.attempt + 1),
         });
-        row.due_at = row.due_at.map(|due_at| due_at.max(until));
+        row.due_at = row.due_at.map(|_| until);
         self.put_row(&mut tables, "claim_refresh", &row);
         Ok(Claim::Held {
             row: Box::new(row),
@@ -66,7 +66,7 @@ impl Refreshes for MemoryStore {
         if let Some(intent) = &mut row.intent {
             intent.lease_until = until;
         }
-        row.due_at = row.due_at.map(|due_at| due_at.max(until));
+        row.due_at = row.due_at.map(|_| until);
         self.put_row(&mut tables, "extend_lease", &row);
         Ok(true)
     }

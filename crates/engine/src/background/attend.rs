@@ -92,6 +92,14 @@ impl Engine {
                 .postpone(&row, row.generation, None, Notices::default(), None)
                 .await;
         }
+        // An intent whose lease is over: the outcome of a refresh is not known, and nothing else can settle it.
+        if let Some(end) = self.waits_until(&connector, &row) {
+            let notices = Notices::read(row.notice.as_deref());
+            return self.postpone(&row, row.generation, Some(end), notices, None).await;
+        }
+        if row.intent.is_some() {
+            return self.refresh_ahead(&row, &connector).await;
+        }
         let rules = self.due_rules(&connector, &row);
         let facts = Facts::of(&row).ok_or_else(|| Error::internal("an active connection has no grant"))?;
         match due::judge(&facts, &rules, now) {

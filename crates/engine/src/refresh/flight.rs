@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use valetkey_core::ConnectionKey;
+use valetkey_core::{ConnectionKey, Timestamp};
 use valetkey_oauth::Recovery;
 use valetkey_store::rows::ConnectionRow;
 
@@ -94,6 +94,7 @@ impl Engine {
         if flight.why == Why::Rejected || recovery(&flight.connector) != Recovery::RetryOnceAfterExpiry {
             return Ok(());
         }
+        let began = self.clock.monotonic();
         let row = self.store.get_connection(&flight.key).await.map_err(Error::from)?;
         let Some(row) = row.filter(|row| row.generation == flight.generation && row.intent.is_some()) else {
             return Ok(());
@@ -102,9 +103,18 @@ impl Engine {
             return Ok(());
         }
         let end = row.grant.as_ref().and_then(|grant| grant.expires_at);
-        self.remember(row);
+        self.remember_read(row, began);
         tracing::info!(connector.id = %flight.key.connector, "a refresh of unknown outcome is not repeated yet");
         Err(waits_for_expiry(self.longest_wait(end)))
+    }
+
+    /// Until when a refresh of unknown outcome is not repeated, because a second use of its token would end the access token
+    /// as well.
+    pub(crate) fn waits_until(&self, connector: &Connector, row: &ConnectionRow) -> Option<Timestamp> {
+        let setup = connector.oauth.as_ref()?;
+        let waits = recovery(connector) == Recovery::RetryOnceAfterExpiry && !setup.profile.old_access_token_dies;
+        let end = row.grant.as_ref()?.expires_at?;
+        (waits && row.intent.is_some() && end > self.clock.now()).then_some(end)
     }
 
     /// What may be done with the refresh token of a row.

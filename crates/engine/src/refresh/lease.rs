@@ -52,7 +52,8 @@ pub(super) enum Claimed {
 
 impl Engine {
     /// Takes the lease and writes the intent, in one durable write: without it no token is spent. `unused` is a lease of
-    /// this flight that ran out before anything was sent under it: its intent says nothing that was not known before.
+    /// this flight that ran out before anything was sent under it: its intent says nothing that was not known before. Or
+    /// something was sent and lost, and somebody else has the lease now: then that is what is known.
     pub(super) async fn claim(
         &self,
         key: &ConnectionKey,
@@ -75,7 +76,7 @@ impl Engine {
         // From now on the old access token may die: callers that look must see that.
         self.remember(row.clone());
         let past = match unused {
-            Some(unused) if unused.row.intent == previous => unused.past,
+            Some(unused) if unused.row.intent == previous || unused.past.lost > 0 => unused.past,
             _ => Past::of(previous.as_ref()),
         };
         Ok(Claimed::Held(Box::new(Held {
@@ -127,6 +128,7 @@ impl Engine {
                     held.until.1.store(now.plus(lease).0, Ordering::Relaxed);
                 }
                 Ok(false) => {
+                    held.until.0.store(0, Ordering::Relaxed);
                     self.metrics.refresh("lease_lost");
                     tracing::warn!(connector.id = %held.row.key.connector, "the lease of a refresh under way was lost");
                     std::future::pending::<()>().await;
@@ -136,6 +138,22 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether the lease is still ours, asked of the store: before a token is sent again, somebody else may have written a
+    /// pair that came late, which needs no lease. `None` if the store does not answer.
+    pub(super) async fn is_ours(&self, held: &Held) -> Option<bool> {
+        let (now, started) = (self.clock.now(), self.clock.monotonic());
+        let lease = self.settings.refresh_lease;
+        let extended = self
+            .store
+            .extend_lease(&held.row.key, held.row.generation, &self.holder, now, lease)
+            .await;
+        if let Ok(true) = extended {
+            held.until.0.store(millis(started + lease), Ordering::Relaxed);
+            held.until.1.store(now.plus(lease).0, Ordering::Relaxed);
+        }
+        extended.ok()
     }
 
     /// Whether the lease may have run out, because this process stood still or the store did not answer.
@@ -220,11 +238,12 @@ impl Engine {
             }
             tokio::time::sleep(pause.mul_f64(0.5 + self.jitter() / 2.0).min(left)).await;
             pause = (pause * 2).min(LOOKS.1);
+            let began = self.clock.monotonic();
             match self.store.get_connection(&flight.key).await {
                 Ok(None) => return Some(Err(gone())),
                 Ok(Some(row)) if row.generation != flight.generation || row.state.word() != "active" => {
                     self.metrics.refresh("adopted");
-                    return Some(Ok(self.remember(row)));
+                    return Some(Ok(self.remember_read(row, began)));
                 }
                 // It ended there without a pair.
                 Ok(Some(row)) if row.intent.is_none() => return None,

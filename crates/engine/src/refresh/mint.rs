@@ -23,9 +23,10 @@ impl Engine {
         let connector = Arc::clone(&flight.connector);
         let _pass = self.pass(flight).await;
         self.admit_again(&mut flight.admission)?;
+        let began = self.clock.monotonic();
         let stored = self.store.get_connection(&flight.key).await.map_err(Error::from)?;
         if let Some(row) = stored.filter(|r| r.generation > flight.generation && r.binding == connector.row.binding) {
-            return Ok(self.remember(row));
+            return Ok(self.remember_read(row, began));
         }
         let client = self.client(&connector).await?;
         let setup = connector.oauth()?;

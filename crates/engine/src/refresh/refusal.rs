@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use valetkey_core::ConnectionKey;
-use valetkey_oauth::{ErrorClass, Recovery, TokenError};
+use valetkey_oauth::{ErrorClass, Recovery, Rotation, TokenError};
 use valetkey_store::rows::{Committed, ConnectionRow, ConnectionState, GrantRow, Released, Renewed};
 
 use super::Landing;
@@ -12,7 +12,7 @@ use super::doubt::{Condemned, Verdict};
 use super::failure::{Failure, doubted, gone, refusal};
 use super::flight::Flight;
 use super::lease::{Claimed, Held};
-use super::recovery::{Past, Rules};
+use super::recovery::Past;
 use crate::Engine;
 use crate::caller::Audit;
 use crate::connector::Connector;
@@ -44,7 +44,7 @@ impl Engine {
             if doubt_ends {
                 self.end_doubt(flight);
             }
-            let reason = self.reason(&held.row, self.rules(flight, &held.row), past);
+            let reason = self.reason(flight, &held.row, past);
             if past.is_unclear() {
                 self.metrics.unknown("ended");
             }
@@ -90,10 +90,14 @@ impl Engine {
             .detail("provider_error", word)
     }
 
-    /// Why a grant is over. A token that can be sent as often as one likes was not spent by a lost answer.
-    fn reason(&self, row: &ConnectionRow, rules: Rules, past: Past) -> Reason {
+    /// Why a grant is over. A token that can be sent as often as one likes was not spent by a lost answer; but one that
+    /// brings the same pair until that is used ends as soon as whoever has the answer serves it.
+    fn reason(&self, flight: &Flight, row: &ConnectionRow, past: Past) -> Reason {
+        let recovers = self.rules(flight, row).recovery == Recovery::Retry;
+        let setup = flight.connector.oauth.as_ref();
+        let ends_with_use = setup.is_some_and(|setup| setup.profile.rotation == Rotation::Idempotent);
         let end = row.grant.as_ref().and_then(|grant| grant.refresh_expires_at);
-        if past.is_unclear() && rules.recovery != Recovery::Retry {
+        if past.is_unclear() && (!recovers || ends_with_use) {
             Reason::RefreshOutcomeUnknown
         } else if end.is_some_and(|end| end <= self.clock.now()) {
             Reason::RefreshTokenExpired

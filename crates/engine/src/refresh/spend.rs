@@ -53,7 +53,7 @@ enum Answer {
 
 impl Engine {
     /// Spends the refresh token and records what came of it.
-    pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, held: Box<Held>, pass: Pass) -> Spent {
+    pub(super) async fn spend(self: &Arc<Self>, flight: &mut Flight, mut held: Box<Held>, pass: Pass) -> Spent {
         let asking = match self.asking(flight, &held).await {
             Ok(asking) => asking,
             Err(error) => {
@@ -79,6 +79,9 @@ impl Engine {
         // What follows is between this process and the store; the provider may serve the next one.
         drop(pass);
         if let Answer::Overtaken = answer {
+            if past.lost > 0 {
+                held.past = past;
+            }
             return Spent::Not(held);
         }
         Spent::Landed(self.conclude(flight, &held, &asking, past, answer).await)
@@ -113,6 +116,15 @@ impl Engine {
                     0 => Answer::Overtaken,
                     _ => Answer::Unknown(lease_over()),
                 };
+            }
+            if past.lost > 0 {
+                match self.is_ours(held).await {
+                    Some(true) => {}
+                    Some(false) => return Answer::Overtaken,
+                    // The leeway does not wait for a store either; everything else can.
+                    None if asking.rules.is_pressing() => {}
+                    None => return Answer::Unknown(lease_over()),
+                }
             }
             let sent_at = self.clock.now();
             let outcome = self.wire.send_token(asking.request.clone(), self.token_timeout()).await;

@@ -27,14 +27,14 @@ super::statements! {
          claimed AS (
             UPDATE connection
             SET intent_holder = $6, intent_at = $7, intent_until = $8, intent_attempt = coalesce(before.attempt + 1, 0),
-                due_at = CASE WHEN due_at < $8 THEN $8 ELSE due_at END
+                due_at = CASE WHEN due_at IS NULL THEN due_at ELSE $8 END
             FROM before WHERE ", is_key!(), " AND generation = $5
             RETURNING ", columns!(), ", holder, until, since, attempt
          )
          SELECT ", columns!(), ", holder, until, since, attempt FROM claimed"
     );
     EXTEND = concat!(
-        "UPDATE connection SET intent_until = $7, due_at = CASE WHEN due_at < $7 THEN $7 ELSE due_at END
+        "UPDATE connection SET intent_until = $7, due_at = CASE WHEN due_at IS NULL THEN due_at ELSE $7 END
          WHERE ", is_key!(), " AND generation = $5 AND intent_holder = $6 RETURNING 1"
     );
     FINISH = concat!(

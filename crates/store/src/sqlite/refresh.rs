@@ -23,7 +23,7 @@ super::statements! {
          WHERE ", is_key!()
     );
     // Apart from the claim, because writing a due_at also writes an index.
-    PUT_OFF = concat!("UPDATE connection SET due_at = ?5 WHERE ", is_key!(), " AND due_at < ?5");
+    PUT_OFF = concat!("UPDATE connection SET due_at = ?5 WHERE ", is_key!(), " AND due_at <> ?5");
     EXTEND = concat!(
         "UPDATE connection SET intent_until = ?7 WHERE ", is_key!(), " AND generation = ?5 AND intent_holder = ?6"
     );
@@ -183,7 +183,7 @@ fn claim(
         key,
         &[&intent.holder, &until.0, &intent.at.0, &intent.attempt],
     )?;
-    if row.due_at.is_some_and(|due_at| due_at < until) {
+    if row.due_at.is_some_and(|due_at| due_at != until) {
         update(conn, PUT_OFF, key, &[&until.0])?;
         row.due_at = Some(until);
     }

@@ -136,7 +136,7 @@ contract! {
         a_new_pair_makes_the_connection_active
         an_intent_survives_a_restart;
     due:
-        a_claimed_connection_is_not_due_before_its_lease_ends
+        a_claimed_connection_is_due_when_its_lease_ends
         a_lease_is_extended_only_by_its_holder
         what_is_due_comes_longest_due_first_and_only_if_active
         a_space_with_much_that_is_due_does_not_hide_the_others
