@@ -19,10 +19,10 @@ use valetkey_engine::flow::StartFlow;
 use valetkey_engine::journal::Journal;
 use valetkey_engine::wire::Wire;
 use valetkey_engine::{
-    AccessTokenRequest, CallbackRequest, Caller, Engine, Error, Execute, NewConnector, Parts, RateLimit, Settings,
-    open_vault,
+    AccessTokenRequest, CallbackRequest, Caller, Engine, Error, Execute, NewConnector, OpenVault, Parts, RateLimit,
+    Settings, open_vault,
 };
-use valetkey_seal::{Context, KeyRing, MasterKey};
+use valetkey_seal::{Context, KeyRing, MasterKey, WrappedKey};
 use valetkey_spec::Catalogue;
 use valetkey_store::Store;
 use valetkey_store::rows::{AuditRow, ConnectionRow, Digest, KeyRow, Sealed};
@@ -61,7 +61,7 @@ pub struct Surroundings {
     /// The seed of its random source.
     pub seed: u64,
     /// The open keys of the store.
-    pub ring: KeyRing,
+    pub vault: OpenVault,
     /// The connector types.
     pub catalogue: Catalogue,
     /// How old a remembered record may be.
@@ -105,7 +105,7 @@ pub async fn engine(around: Surroundings) -> Result<Running> {
         journal: around.journal,
         clock: around.clock,
         rng: Arc::new(FakeRng::seeded(around.seed)),
-        ring: around.ring,
+        vault: around.vault,
         catalogue: around.catalogue,
         tasks: tasks.clone(),
     });
@@ -124,9 +124,25 @@ impl Running {
 }
 
 /// Opens the keys of a store; a new store gets its first.
-pub async fn ring(store: &dyn Store, clock: &dyn Clock) -> Result<KeyRing> {
+pub async fn vault(store: &dyn Store, clock: &dyn Clock) -> Result<OpenVault> {
+    let master = Arc::new(MasterKey::parse(MASTER_KEY)?);
+    Ok(open_vault(store, master, clock, &FakeRng::seeded(1)).await?)
+}
+
+/// The keys of a store that has some, for a look at what is stored.
+pub async fn ring(store: &dyn Store) -> Result<KeyRing> {
     let master = MasterKey::parse(MASTER_KEY)?;
-    Ok(open_vault(store, &master, clock, &FakeRng::seeded(1)).await?)
+    let stored = store.vault().await?.context("the store has no keys")?;
+    let wrapped: Vec<_> = stored
+        .keys
+        .into_iter()
+        .map(|key| WrappedKey {
+            id: key.id,
+            master: key.master,
+            bytes: key.wrapped,
+        })
+        .collect();
+    Ok(KeyRing::open(&master, &stored.deployment, &wrapped)?)
 }
 
 /// What runs beside requests in the binary, each by itself.

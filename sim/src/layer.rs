@@ -127,6 +127,7 @@ carried! {
         reads vault() -> Option<VaultRow>;
         writes init_vault(row: VaultRow) -> bool;
         writes replace_keys(before: &[SealingKeyRow], after: Vec<SealingKeyRow>, audit: AuditRow) -> bool;
+        writes mark_restored(at: Timestamp, audit: AuditRow) -> bool;
         writes probe() -> ();
         reads time() -> Option<Timestamp>;
     }

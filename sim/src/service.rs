@@ -96,8 +96,8 @@ impl Service {
     /// Starts the replicas, and makes what they need: connectors, and some connections.
     pub async fn start(world: Arc<World>, plan: Plan, dice: Dice, seed: u64, catalogue: Catalogue) -> Result<Self> {
         let right = WallClock::right(world.time);
-        let ring = harness::ring(&*world.memory, &right).await?;
-        world.ledger.set_ring(ring);
+        harness::vault(&*world.memory, &right).await?;
+        world.ledger.set_ring(harness::ring(&*world.memory).await?);
         let connectors: Vec<_> = plan.providers.iter().map(|habits| habits.name).collect();
         let slot = |(provider, connector): (usize, &'static str), user: &'static str| Slot {
             provider,
@@ -191,7 +191,7 @@ impl Service {
             journal: Arc::new(DiskJournal::new(world, Arc::clone(&process), disk_of)),
             clock: Arc::clone(&clock) as _,
             seed: Dice::new(self.seed, &format!("{process:?}")).number(),
-            ring: harness::ring(&*self.world.memory, &*clock).await?,
+            vault: harness::vault(&*self.world.memory, &*clock).await?,
             catalogue: self.catalogue.clone(),
             cache_max_age: self.plan.cache_max_age,
             refreshes_ahead: self.plan.refreshes_ahead,

@@ -84,6 +84,7 @@ contract! {
         a_data_key_is_there_once_for_each_master_key
         data_keys_are_replaced_only_from_what_they_were
         of_racing_replacements_of_data_keys_one_is_written
+        a_restore_is_noted_and_its_time_is_only_raised
         a_clock_of_the_store_does_not_go_back
         a_probe_writes_each_time;
     keys:

@@ -41,6 +41,17 @@ impl Vault for MemoryStore {
         Ok(true)
     }
 
+    async fn mark_restored(&self, at: Timestamp, audit: AuditRow) -> Result<bool> {
+        let mut tables = self.lock();
+        let is_later = |vault: &&mut VaultRow| vault.restored_at.is_none_or(|before| before < at);
+        let Some(vault) = tables.vault.as_mut().filter(is_later) else {
+            return Ok(false);
+        };
+        vault.restored_at = Some(at);
+        audit::append(&mut tables, &audit);
+        Ok(true)
+    }
+
     async fn probe(&self) -> Result<()> {
         self.lock().probes += 1;
         Ok(())
