@@ -4,6 +4,8 @@ mod arrows;
 mod ci;
 mod generate;
 mod postgres;
+#[cfg(test)]
+mod promises;
 mod rooms;
 mod shell;
 mod sim;
