@@ -113,6 +113,21 @@ pub(crate) struct Uses {
     single: Vec<AuditRow>,
 }
 
+impl Uses {
+    /// Takes uses back that could not be written.
+    fn count_again(&mut self, counted: impl IntoIterator<Item = (UseKey, Count)>) {
+        for (key, count) in counted {
+            match self.counted.get_mut(&key.borrowed()) {
+                Some(newer) => {
+                    newer.first = newer.first.min(count.first);
+                    newer.uses += count.uses;
+                }
+                None => drop(self.counted.insert(key, count)),
+            }
+        }
+    }
+}
+
 impl Engine {
     /// Counts one use of a connection's credential.
     pub(crate) fn audit_use(
@@ -193,14 +208,28 @@ impl Engine {
         if waiting.counted.is_empty() && waiting.single.is_empty() {
             return Ok(());
         }
-        let used = waiting.counted.iter();
-        let used = used.map(|(key, count)| (key.connection.clone(), count.first)).collect();
+        let used = self.uses_to_note(&waiting);
+        if let Err(error) = self.write_single(waiting.single).await {
+            self.lock_uses().count_again(waiting.counted);
+            return Err(error);
+        }
         // In the order of the keys: the same uses are always written in the same order, and those of one user lie together,
-        // which spares the store pages.
+        // which spares the store pages. The records are made batch by batch: all of them at once would be many megabytes.
         let mut counted: Vec<_> = waiting.counted.into_iter().collect();
-        counted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        let mut rows = waiting.single;
-        rows.extend(counted.into_iter().map(|(key, count)| use_row(key, count)));
+        counted.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
+        while !counted.is_empty() {
+            let batch = counted.split_off(counted.len().saturating_sub(BATCH));
+            let rows = batch.into_iter().rev().map(|(key, count)| use_row(key, count));
+            if let Err(error) = self.write_single(rows.collect()).await {
+                self.lock_uses().count_again(counted);
+                return Err(error);
+            }
+        }
+        self.note_uses(used).await
+    }
+
+    /// Writes records, in batches. Those that cannot be written wait as they are.
+    async fn write_single(&self, mut rows: Vec<AuditRow>) -> Result<()> {
         while !rows.is_empty() {
             let rest = rows.split_off(rows.len().min(BATCH));
             if let Err(error) = self.store.append_audit(rows.clone()).await {
@@ -211,19 +240,26 @@ impl Engine {
             }
             rows = rest;
         }
-        self.note_uses(used).await
+        Ok(())
     }
 
-    /// Notes in the rows of connections that they were used, unless that was done within the hour. What cannot be written
-    /// is noted with the next use.
-    async fn note_uses(&self, used: BTreeMap<ConnectionKey, Timestamp>) -> Result<()> {
+    /// The connections whose use was not noted within the hour, with its time.
+    fn uses_to_note(&self, waiting: &Uses) -> BTreeMap<ConnectionKey, Timestamp> {
         let now = self.clock.monotonic();
         let is_old = |key: &ConnectionKey| {
-            self.noted_uses
-                .get(key)
-                .is_none_or(|at| now.saturating_sub(at) >= NOTE_USE_EVERY)
+            let noted = self.noted_uses.get(key);
+            noted.is_none_or(|at| now.saturating_sub(at) >= NOTE_USE_EVERY)
         };
-        let mut used: Vec<_> = used.into_iter().filter(|(key, _)| is_old(key)).collect();
+        let counted = waiting.counted.iter().filter(|(key, _)| is_old(&key.connection));
+        counted
+            .map(|(key, count)| (key.connection.clone(), count.first))
+            .collect()
+    }
+
+    /// Notes in the rows of connections that they were used. What cannot be written is noted with the next use.
+    async fn note_uses(&self, used: BTreeMap<ConnectionKey, Timestamp>) -> Result<()> {
+        let now = self.clock.monotonic();
+        let mut used: Vec<_> = used.into_iter().collect();
         while !used.is_empty() {
             let rest = used.split_off(used.len().min(BATCH));
             self.store.touch_connections(used.clone()).await?;

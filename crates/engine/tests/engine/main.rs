@@ -24,3 +24,4 @@ mod stage;
 mod support;
 mod sweeping;
 mod town;
+mod uses;

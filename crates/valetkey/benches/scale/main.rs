@@ -170,7 +170,7 @@ async fn refreshes(data: &std::path::Path, settings: &[String], sizes: &Sizes, t
     provider.tell(0, 0).await?;
     let path = format!("/api/actions/connector/{id}/_oauth_access_token");
     let target = Target {
-        clients: 64,
+        clients: 256,
         ..server.target(&path, sizes.grants, r#"{"minimumValiditySeconds": 86400}"#)
     };
     let before = processor_time(server.pid())?;

@@ -14,6 +14,11 @@ const LARGE: &str = "provider_response_too_large";
 const DOWN: &str = "provider_unavailable";
 const TOKEN: &str = "token_unusable";
 
+/// Without background work, which takes up a refresh of unknown outcome soon: here the requests of each call are counted.
+fn setup() -> Setup {
+    Setup::new().set("OAUTH__BACKGROUND_REFRESHES", "0")
+}
+
 /// Puts every bad answer before an exchange and before a refresh, each on a connector of its own: a provider that answers
 /// badly to one of them is left alone after a while.
 async fn every(stage: &Stage, cases: Vec<(&str, Script, &str)>) {
@@ -60,7 +65,7 @@ const GOOD: &str = r#"{"access_token":"an-access-token","token_type":"Bearer","r
 
 #[tokio::test]
 async fn b01_b05_what_is_not_json_is_never_guessed_at() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let form = "access_token=an-access-token&token_type=bearer";
     let cases = vec![
         (
@@ -80,7 +85,7 @@ async fn b01_b05_what_is_not_json_is_never_guessed_at() {
 
 #[tokio::test]
 async fn b02_b03_b04_broken_json_is_refused() {
-    let mut stage = Stage::per_user_with(Setup::new().set("LOG", "trace")).await;
+    let mut stage = Stage::per_user_with(setup().set("LOG", "trace")).await;
     let deep = format!(
         "{{\"access_token\":\"x\",\"a\":{}1{}}}",
         "[".repeat(10_000),
@@ -125,7 +130,7 @@ async fn b02_b03_b04_broken_json_is_refused() {
 
 #[tokio::test]
 async fn b06_b07_b10_answers_without_measure_are_cut_off() {
-    let stage = Stage::per_user_with(Setup::new().set("OAUTH__TOKEN_TIMEOUT", "3s")).await;
+    let stage = Stage::per_user_with(setup().set("OAUTH__TOKEN_TIMEOUT", "3s")).await;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     let flood = |rest: &str, again: &str| Script::Say(Reply::flood(format!("{head}{rest}"), again.repeat(4096)));
     let padded = format!("{{\"padding\":\"{}\",{}", "x".repeat(1 << 20), &GOOD[1..]);
@@ -197,7 +202,7 @@ async fn b06_b07_b10_answers_without_measure_are_cut_off() {
 
 #[tokio::test]
 async fn b08_b09_an_answer_that_does_not_come_is_given_up() {
-    let stage = Stage::per_user_with(Setup::new().set("OAUTH__TOKEN_TIMEOUT", "1s")).await;
+    let stage = Stage::per_user_with(setup().set("OAUTH__TOKEN_TIMEOUT", "1s")).await;
     let half = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"access_token\":\"";
     let cases = vec![
         ("silence", Script::Say(Reply::bytes_then_silence("")), DOWN),
@@ -213,7 +218,7 @@ async fn b08_b09_an_answer_that_does_not_come_is_given_up() {
 
 #[tokio::test]
 async fn b55_a_truncated_answer_is_no_answer_even_if_it_is_json() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
     let cases = vec![
         (
@@ -237,7 +242,7 @@ async fn b55_a_truncated_answer_is_no_answer_even_if_it_is_json() {
 
 #[tokio::test]
 async fn b11_b12_a_token_request_follows_no_redirect() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let elsewhere = Fake::start().await;
     let to = |status, url: &str| Script::Say(Reply::redirect(status, url));
     let (same, other) = (format!("{}/token2", stage.fake.url), format!("{}/token", elsewhere.url));
@@ -252,7 +257,7 @@ async fn b11_b12_a_token_request_follows_no_redirect() {
 
 #[tokio::test]
 async fn b15_b16_b18_a_token_that_cannot_be_sent_is_not_taken() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let with = |name: &str, value: Value| Script::Patch(json!({name: value}));
     let token = |value: &str| with("access_token", value.into());
     let mut cases = vec![
@@ -288,7 +293,7 @@ async fn b15_b16_b18_a_token_that_cannot_be_sent_is_not_taken() {
 
 #[tokio::test]
 async fn b13_an_error_in_a_200_is_an_error() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let both = r#"{"access_token":"an-access-token","token_type":"Bearer","error":"server_error"}"#;
     let cases = vec![
         (
@@ -314,7 +319,7 @@ async fn b13_an_error_in_a_200_is_an_error() {
 
 #[tokio::test]
 async fn b46_b47_b51_errors_that_do_not_end_a_grant() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let error = |status, code: &str| Script::Say(Reply::json(status, &json!({"error": code})));
     let bare = |status| Script::Say(Reply::new(status, &[("content-type", "text/html")], "<h1>no</h1>"));
     let config = "provider_config_error";
@@ -345,7 +350,7 @@ async fn b46_b47_b51_errors_that_do_not_end_a_grant() {
 
 #[tokio::test]
 async fn b49_b51_odd_statuses_and_texts_are_survived() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     let odd = [
         Reply::new(400, &[("content-type", "text/plain")], "computer says no"),
         Reply::json(400, &json!({"message": "no such thing"})),
@@ -375,7 +380,7 @@ async fn b49_b51_odd_statuses_and_texts_are_survived() {
 
 #[tokio::test]
 async fn b43_a_code_that_is_not_accepted_is_not_sent_again() {
-    let stage = Stage::per_user().await;
+    let stage = Stage::per_user_with(setup()).await;
     stage
         .fake
         .script([Script::Say(Reply::json(400, &json!({"error": "invalid_grant"})))]);
