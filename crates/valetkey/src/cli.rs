@@ -245,6 +245,7 @@ pub(crate) fn say(line: &str) -> Result<()> {
 
 async fn serve(config: &Config) -> Result<()> {
     crate::system::harden();
+    crate::system::use_small_pages();
     let _logs = telemetry::start(&config.log)?;
     let app = app::build(config).await?;
     if let Some(key) = &app.first_key {

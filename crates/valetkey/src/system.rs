@@ -19,6 +19,14 @@ impl Rng for SystemRng {
     }
 }
 
+/// Asks the kernel for small pages only: with huge ones, what an idle server holds grows by half, and it is no faster.
+/// Nothing is lost where the kernel does not know the wish.
+pub(crate) fn use_small_pages() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages cannot be turned off");
+    }
+}
+
 /// Keeps secrets out of core files and away from debuggers of the same user. Where the system does not know how, the
 /// service runs all the same.
 pub(crate) fn harden() {

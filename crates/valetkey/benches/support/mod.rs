@@ -63,6 +63,8 @@ impl Server {
             "allow_insecure_http=127.0.0.1".to_owned(),
         ];
         let mut child = Command::new(env!("CARGO_BIN_EXE_valetkey"))
+            // Settings come from here only.
+            .env_clear()
             .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--data-dir"])
             .arg(data)
             .args(own.iter().chain(settings).flat_map(|setting| ["--set", setting]))
