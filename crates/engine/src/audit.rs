@@ -19,6 +19,9 @@ use crate::error::Result;
 /// How many different uses may wait before they are written at once.
 const MAX_WAITING: usize = 50_000;
 
+/// How many different uses are written before their second is over: what waits should not fill the memory.
+const CROWD: usize = 8_000;
+
 /// How exactly it is noted when a connection was last used.
 const NOTE_USE_EVERY: Duration = Duration::from_secs(3_600);
 
@@ -157,6 +160,14 @@ impl Engine {
             uses: 1,
         };
         uses.counted.insert(key.owned(), count);
+        if uses.counted.len() == CROWD {
+            self.uses_crowd.notify_one();
+        }
+    }
+
+    /// Returns when so many uses wait that they should be written now.
+    pub async fn audit_is_crowded(&self) {
+        self.uses_crowd.notified().await;
     }
 
     /// Writes a record soon, with the next uses.

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use valetkey_core::{Clock, ConnectionKey, ConnectorId, Rng, SpaceId, Timestamp};
@@ -122,6 +122,7 @@ pub struct Engine {
     outage: outage::Outage,
     stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
+    uses_crowd: Notify,
     /// When the use of a connection was last noted in its row.
     noted_uses: Cache<ConnectionKey, Duration>,
     slots: Arc<background::Slots>,
@@ -170,6 +171,7 @@ impl Engine {
             outage: outage::Outage::default(),
             stopping: CancellationToken::new(),
             uses: Mutex::default(),
+            uses_crowd: Notify::new(),
             noted_uses: Cache::new(cached),
             slots,
             stumbles: Cache::new(10_000),

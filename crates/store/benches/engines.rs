@@ -1,4 +1,5 @@
-//! What the engines do in a second: point reads, and refreshes written durably, by 32 callers at once.
+//! What the engines do in a second: point reads, and refreshes written durably, by 32 callers at once; and how long a point
+//! read takes by itself with few rows and with many (`BENCH_ROWS`, 1,000,000; 0 leaves that out).
 //!
 //! `cargo xtask postgres cargo bench -p valetkey-store --all-features`. The server's numbers are those of this machine:
 //! server and callers share its cores.
@@ -22,6 +23,7 @@ use valetkey_store::sqlite::SqliteStore;
 mod place;
 
 const ROWS: u64 = 50_000;
+const FEW: u64 = 10_000;
 const CALLERS: u64 = 32;
 const SPAN: Duration = Duration::from_secs(4);
 
@@ -109,6 +111,51 @@ async fn read(store: Arc<dyn Store>, caller: u64, end: Instant) -> u64 {
     times
 }
 
+/// How long one read takes, at the median and at the 99th of a hundred, in microseconds.
+async fn latencies(store: &Arc<dyn Store>, rows: u64) -> (f64, f64) {
+    let (mut spans, mut number) = (Vec::new(), 1_u64);
+    // The first half warms the caches, as a store that has run for a while has them.
+    for turn in 0..400_000 {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let key = key((number >> 33) % rows);
+        let start = Instant::now();
+        let row = store.get_connection(&key).await;
+        let span = start.elapsed();
+        assert!(row.expect("read").is_some());
+        if turn >= 200_000 {
+            spans.push(span);
+        }
+    }
+    spans.sort_unstable();
+    let at = |percent: usize| spans[spans.len() * percent / 100].as_secs_f64() * 1e6;
+    (at(50), at(99))
+}
+
+async fn fill(store: &Arc<dyn Store>, rows: std::ops::Range<u64>) {
+    for start in rows.clone().step_by(1_000) {
+        let records = (start..rows.end.min(start + 1_000)).map(connection).collect();
+        store.import(records).await.expect("written");
+    }
+}
+
+/// Point reads with few rows and with many.
+async fn grow(name: &str, store: &Arc<dyn Store>, many: u64) {
+    fill(store, 0..FEW).await;
+    let few = latencies(store, FEW).await;
+    fill(store, FEW..many).await;
+    let many_took = latencies(store, many).await;
+    writeln!(
+        std::io::stdout(),
+        "{name:<28} a read of {FEW} rows p50 {:.0} µs, p99 {:.0} µs; of {many} rows p50 {:.0} µs, p99 {:.0} µs: {:.2} x",
+        few.0,
+        few.1,
+        many_took.0,
+        many_took.1,
+        many_took.1 / few.1
+    )
+    .expect("printed");
+}
+
 async fn refresh(store: Arc<dyn Store>, caller: u64, end: Instant) -> u64 {
     let (mut times, own) = (0, ROWS / CALLERS);
     while Instant::now() < end {
@@ -127,10 +174,7 @@ async fn refresh(store: Arc<dyn Store>, caller: u64, end: Instant) -> u64 {
 }
 
 async fn measure(name: &str, store: Arc<dyn Store>) {
-    for start in (0..ROWS).step_by(1_000) {
-        let records = (start..start + 1_000).map(connection).collect();
-        store.import(records).await.expect("written");
-    }
+    fill(&store, 0..ROWS).await;
     // Once for what is prepared and cached at the first use.
     per_second(&store, read).await;
     let reads = per_second(&store, read).await;
@@ -142,11 +186,31 @@ async fn measure(name: &str, store: Arc<dyn Store>) {
     .expect("printed");
 }
 
+#[expect(clippy::disallowed_methods, reason = "a bench is told its size by the environment")]
+fn many() -> u64 {
+    std::env::var("BENCH_ROWS").map_or(1_000_000, |rows| rows.parse().expect("a number"))
+}
+
 #[tokio::main]
 async fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     let sqlite = SqliteStore::open(&dir.path().join("valetkey.db")).expect("a store");
     measure("SQLite", Arc::new(sqlite)).await;
+    let many = many();
+    if many > FEW {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sqlite = SqliteStore::open(&dir.path().join("valetkey.db")).expect("a store");
+        grow("SQLite", &(Arc::new(sqlite) as Arc<dyn Store>), many).await;
+        if let Some(schema) = place::Schema::new().await {
+            let store = PostgresStore::open(&schema.url().parse().expect("an address")).await;
+            grow(
+                "PostgreSQL",
+                &(Arc::new(store.expect("a store")) as Arc<dyn Store>),
+                many,
+            )
+            .await;
+        }
+    }
     for (name, parameter) in [
         ("PostgreSQL", ""),
         ("PostgreSQL, pooler=transaction", "&pooler=transaction"),

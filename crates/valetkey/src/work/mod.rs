@@ -69,7 +69,10 @@ fn ticks(span: Duration) -> tokio::time::Interval {
 async fn flush(engine: Arc<Engine>) {
     let mut ticks = ticks(FLUSH_EVERY);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = engine.audit_is_crowded() => {}
+        }
         if let Err(error) = engine.flush_audit().await {
             tracing::error!(code = %error.code, "audit records cannot be written; they wait");
         }
