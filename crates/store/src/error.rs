@@ -11,3 +11,12 @@ pub enum StoreError {
     #[error("the store is not usable: {0}")]
     Corrupt(String),
 }
+
+/// The same error once more, for the next of those whom it concerns.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn again(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
+        StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
+    }
+}

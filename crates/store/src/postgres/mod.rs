@@ -5,6 +5,8 @@
 //! serialisation failure) is run again; a connection that breaks before the answer is [`StoreError::Unavailable`], and
 //! whoever asked reads again to learn what became of it.
 //!
+//! Refreshes are what there is most of: those that arrive together are written by one statement (`batch.rs`).
+//!
 //! **Reading.** Point reads are sent down a few connections that everybody shares, without waiting for the answers of
 //! those before. Lists go through the pool, where a long one delays nobody else.
 //!
@@ -18,6 +20,7 @@
 
 mod address;
 mod audit;
+mod batch;
 mod connection;
 mod connections;
 mod connectors;
@@ -35,11 +38,13 @@ mod refresh;
 mod session;
 #[cfg(test)]
 mod tests;
+mod together;
 mod transfer;
 mod values;
 mod vault;
 
 use std::fmt;
+use std::sync::Arc;
 
 pub use address::{Address, InvalidAddress};
 use tokio_postgres::Row;
@@ -63,7 +68,9 @@ use statements;
 /// A store in a `PostgreSQL` database. See [`crate::postgres`].
 pub struct PostgresStore {
     readers: reader::Readers,
-    pool: pool::Pool,
+    pool: Arc<pool::Pool>,
+    claims: batch::Batches,
+    finishes: batch::Batches,
 }
 
 impl PostgresStore {
@@ -75,9 +82,13 @@ impl PostgresStore {
     pub async fn open(address: &Address) -> Result<Self> {
         let connector = open::Connector::new(address)?;
         open::prepare(&connector).await?;
+        let readers = reader::Readers::new(connector.clone());
+        let pool = Arc::new(pool::Pool::new(connector)?);
         Ok(Self {
-            readers: reader::Readers::new(connector.clone()),
-            pool: pool::Pool::new(connector)?,
+            readers,
+            claims: batch::Batches::new(&pool, together::CLAIMS),
+            finishes: batch::Batches::new(&pool, together::FINISHES),
+            pool,
         })
     }
 

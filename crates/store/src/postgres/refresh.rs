@@ -8,7 +8,8 @@ use tokio_postgres::Row;
 use valetkey_core::{ConnectionKey, SpaceId, Timestamp};
 
 use super::audit::{self, noted};
-use super::connection::{columns, from_fields, grant_values, intent, is_key, with_key};
+use super::batch::Change;
+use super::connection::{columns, from_fields, from_row, grant_values, intent, is_key, with_key};
 use super::fields::{Fields, all, first};
 use super::values::{Value, params};
 use super::{PostgresStore, Result};
@@ -82,6 +83,10 @@ impl Refreshes for PostgresStore {
         lease: Duration,
     ) -> Result<Claim> {
         let params = with_key(key, params![generation, holder, now, now.plus(lease)]);
+        if let Some(row) = self.claims.make(change(&params)).await? {
+            let row = Box::new(from_row(&row)?);
+            return Ok(Claim::Held { row, previous: None });
+        }
         for _ in 0..LOOKS {
             if let Some(held) = first(&self.write(CLAIM, &params).await?, held_from_row)? {
                 return Ok(held);
@@ -126,6 +131,9 @@ impl Refreshes for PostgresStore {
             params![generation, renewed.at, renewed.due_at, audit::records([&audit])],
         );
         params.extend(grant_values(Some(&renewed.grant))?);
+        if let Some(row) = self.finishes.make(change(&params)).await? {
+            return Ok(Committed::Done(Box::new(from_row(&row)?)));
+        }
         self.commit(key, FINISH, &params).await
     }
 
@@ -169,6 +177,11 @@ impl Refreshes for PostgresStore {
         let params = with_key(key, params![generation, due_at, notice, audit::records(&audit)]);
         Ok(!self.write(POSTPONE, &params).await?.is_empty())
     }
+}
+
+/// The parameters of one change among others.
+fn change(params: &[Value<'_>]) -> Change {
+    params.iter().cloned().map(Value::into_owned).collect()
 }
 
 /// The row with the new intent, then the one that was taken over.

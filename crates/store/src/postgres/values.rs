@@ -20,7 +20,9 @@ pub(super) enum Value<'a> {
     Bool(bool),
     Texts(Vec<Cow<'a, str>>),
     Ints(Vec<i64>),
-    Byteses(Vec<&'a [u8]>),
+    Byteses(Vec<Cow<'a, [u8]>>),
+    /// The same parameter of several rows, as one array. It is never empty.
+    Column(Vec<Self>),
 }
 
 impl Value<'_> {
@@ -33,7 +35,46 @@ impl Value<'_> {
             Self::Texts(_) => Type::TEXT_ARRAY,
             Self::Ints(_) => Type::INT8_ARRAY,
             Self::Byteses(_) => Type::BYTEA_ARRAY,
+            Self::Column(values) => match values.first() {
+                Some(Self::Int(_)) => Type::INT8_ARRAY,
+                Some(Self::Bytes(_)) => Type::BYTEA_ARRAY,
+                Some(Self::Bool(_)) => Type::BOOL_ARRAY,
+                _ => Type::TEXT_ARRAY,
+            },
         }
+    }
+
+    /// The same value, for whoever outlives what it was borrowed from.
+    pub(super) fn into_owned(self) -> Value<'static> {
+        fn text(value: Cow<'_, str>) -> Cow<'static, str> {
+            value.into_owned().into()
+        }
+        fn bytes(value: Cow<'_, [u8]>) -> Cow<'static, [u8]> {
+            value.into_owned().into()
+        }
+        match self {
+            Self::Text(value) => Value::Text(value.map(text)),
+            Self::Int(value) => Value::Int(value),
+            Self::Bytes(value) => Value::Bytes(value.map(bytes)),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Texts(values) => Value::Texts(values.into_iter().map(text).collect()),
+            Self::Ints(values) => Value::Ints(values),
+            Self::Byteses(values) => Value::Byteses(values.into_iter().map(bytes).collect()),
+            Self::Column(values) => Value::Column(values.into_iter().map(Value::into_owned).collect()),
+        }
+    }
+}
+
+impl Value<'_> {
+    /// The parameters of several rows as one array for each parameter.
+    pub(super) fn columns(rows: Vec<Vec<Self>>) -> Vec<Self> {
+        let mut columns: Vec<Vec<Self>> = rows.first().into_iter().flatten().map(|_| Vec::new()).collect();
+        for row in rows {
+            for (column, value) in columns.iter_mut().zip(row) {
+                column.push(value);
+            }
+        }
+        columns.into_iter().map(Self::Column).collect()
     }
 }
 
@@ -57,6 +98,7 @@ impl ToSql for Value<'_> {
             Self::Texts(value) => value.to_sql(kind, out),
             Self::Ints(value) => value.to_sql(kind, out),
             Self::Byteses(value) => value.to_sql(kind, out),
+            Self::Column(values) => values.to_sql(kind, out),
         }
     }
 

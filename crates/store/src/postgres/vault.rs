@@ -121,7 +121,7 @@ fn key_values(keys: &[SealingKeyRow]) -> Vec<Value<'_>> {
     vec![
         Value::Ints(keys.iter().map(|key| key.id.into()).collect()),
         Value::Texts(keys.iter().map(|key| key.master.as_str().into()).collect()),
-        Value::Byteses(keys.iter().map(|key| &key.wrapped[..]).collect()),
+        Value::Byteses(keys.iter().map(|key| key.wrapped[..].into()).collect()),
         Value::Ints(keys.iter().map(|key| key.created_at.0).collect()),
     ]
 }

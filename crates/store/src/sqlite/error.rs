@@ -51,14 +51,6 @@ pub(super) fn is_failed_sync(error: &Error) -> bool {
     )
 }
 
-/// The same error once more, for the next of those whom it concerns.
-pub(super) fn again(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable(text) => StoreError::Unavailable(text.clone()),
-        StoreError::Corrupt(text) => StoreError::Corrupt(text.clone()),
-    }
-}
-
 pub(super) fn closed() -> StoreError {
     StoreError::Unavailable("it is closed".to_owned())
 }

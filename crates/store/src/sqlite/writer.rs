@@ -8,9 +8,10 @@ use std::time::Duration;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::error::{again, closed, is_failed_sync};
+use super::error::{closed, is_failed_sync};
 use super::{Result, checkpoint};
 use crate::StoreError;
+use crate::error::again;
 
 /// How many operations may wait; further callers wait before they are queued.
 const ROOM: usize = 1_024;
