@@ -40,7 +40,7 @@ pub(super) trait Work: Sync {
 }
 
 pub(super) struct Pool {
-    pool: deadpool_postgres::Pool,
+    objects: deadpool_postgres::Pool,
     connector: Connector,
     pulse: Arc<Pulse>,
 }
@@ -55,7 +55,7 @@ impl Pool {
                 recycling_method: RecyclingMethod::Fast,
             },
         );
-        let pool = deadpool_postgres::Pool::builder(manager)
+        let objects = deadpool_postgres::Pool::builder(manager)
             .runtime(Runtime::Tokio1)
             .max_size(SIZE)
             .wait_timeout(Some(WAIT))
@@ -63,17 +63,21 @@ impl Pool {
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|_| severed("the pool cannot work").error)?;
-        Ok(Self { pool, connector, pulse })
+        Ok(Self {
+            objects,
+            connector,
+            pulse,
+        })
     }
 
     async fn get(&self) -> std::result::Result<Object, Failure> {
-        let got = async { self.pool.get().await.map_err(Failure::from) };
+        let got = async { self.objects.get().await.map_err(Failure::from) };
         self.pulse.attend(got).await
     }
 
     /// Lets go of the connections that nobody uses.
     pub(super) fn forget(&self) {
-        self.pool.retain(|_, _| false);
+        self.objects.retain(|_, _| false);
     }
 
     /// Runs a statement, again if the server undid it.
@@ -140,6 +144,10 @@ impl Pool {
 
     /// Takes a connection out of the pool. If its statement may still run, the server is asked to give it up, as nobody
     /// waits for it; nobody waits for that either.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends by itself within a second, and a stop loses nothing with it"
+    )]
     fn discard(&self, object: Object, kind: Kind) {
         let client = Object::take(object);
         if kind == Kind::Silent {
@@ -154,7 +162,7 @@ impl Pool {
 
     /// Ends the connections that nobody uses, and the others when they come back.
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.objects.close();
     }
 }
 

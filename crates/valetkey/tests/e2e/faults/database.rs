@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::support::api::{Answer, Api, client};
 use crate::support::browser::{Browser, Page};
-use crate::support::database::{Database, own_server};
+use crate::support::database::{Database, own_pair, own_server};
 use crate::support::link::Way;
 use crate::support::site::{Kind, Plan, Site};
 use crate::support::stage::Stage;
@@ -318,6 +318,54 @@ async fn g27_a_server_that_is_restarted_under_load_loses_nothing() {
     }
     drop(stage);
     drop(server);
+}
+
+/// Renews without a pause; the token that was answered last.
+async fn renew_for(user: Api, until: Instant) -> Option<String> {
+    let mut last = None;
+    while Instant::now() < until {
+        let renewed = user.renew("api").await;
+        match renewed.status {
+            200 => last = Some(token_of(&renewed)),
+            503 => {}
+            status => panic!("{status}"),
+        }
+    }
+    last
+}
+
+/// The provider takes each refresh token once: had a write been lost, the token of before would be sent again, and refused.
+#[tokio::test]
+async fn g29_a_synchronous_standby_that_is_promoted_has_everything_that_was_confirmed() {
+    let Some(([primary, standby], url)) = own_pair() else {
+        return;
+    };
+    let stage = Stage::per_user_with(Setup::new().set("DATABASE_URL", &url)).await;
+    let users: Vec<_> = (0..4).map(|n| stage.admin.for_user(&format!("user-{n}"))).collect();
+    for user in &users {
+        stage.connect(user, "api").await;
+    }
+    let before = stage.fake.refreshes();
+    let end = Instant::now() + Duration::from_secs(4);
+    let renewing: JoinSet<_> = users.iter().cloned().map(|user| renew_for(user, end)).collect();
+    until("renewals", async || (stage.fake.refreshes() > before + 8).then_some(())).await;
+    let servers = tokio::task::spawn_blocking(move || {
+        primary.0.crash().expect("ended");
+        standby.0.promote().expect("promoted");
+        (primary, standby)
+    });
+    let servers = servers.await.expect("servers");
+    let renewed = renewing.join_all().await.into_iter().flatten().count();
+    assert_eq!(renewed, users.len(), "each was renewed");
+    until_ready(&stage.valetkey).await;
+    for user in &users {
+        assert_eq!(user.status("api").await, "connected");
+        until_renewed(user).await;
+        assert_eq!(user.call("api", "/api/whoami").await["status"], "ok");
+    }
+    assert!(stage.fake.refreshes() > before + 8 + users.len(), "they went on");
+    drop(stage);
+    drop(servers);
 }
 
 /// A person comes back from the provider; the way to the database is this when the provider's answer comes.
