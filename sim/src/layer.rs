@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest, Due,
     FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
 };
 use valetkey_store::{
@@ -136,6 +136,7 @@ carried! {
 carried! {
     Keys {
         writes put_key(row: KeyRow, audit: AuditRow) -> bool;
+        writes put_first_key(row: KeyRow, audit: AuditRow) -> bool;
         reads get_key(id: &KeyId) -> Option<KeyRow>;
         reads list_keys() -> Vec<KeyRow>;
         writes delete_key(id: &KeyId, audit: AuditRow) -> bool;
@@ -148,7 +149,7 @@ carried! {
         writes replace_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         reads get_connector(space: &SpaceId, id: &ConnectorId) -> Option<ConnectorRow>;
         reads list_connectors(space: &SpaceId, after: Option<&ConnectorId>, limit: u32) -> Vec<ConnectorRow>;
-        writes delete_connector(space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> bool;
+        writes delete_connector(space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Deletion;
         reads scan_connectors(after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Vec<ConnectorRow>;
         writes reseal_connector(space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> bool;
     }
@@ -159,6 +160,8 @@ carried! {
         writes put_flow(row: FlowRow, max_pending: u32, audit: AuditRow) -> bool;
         reads get_flow(state_hash: &Digest) -> Option<FlowRow>;
         writes take_flow(state_hash: &Digest, now: Timestamp) -> TakenFlow;
+        writes end_flow(state_hash: &Digest, audit: Option<AuditRow>) -> bool;
+        reads list_taken_flows(before: Timestamp, limit: u32) -> Vec<FlowRow>;
         reads get_flow_by_ticket(ticket_hash: &Digest) -> Option<FlowRow>;
         writes bind_browser(ticket_hash: &Digest, browser: Digest) -> BoundBrowser;
         writes sweep_flows(now: Timestamp, limit: u32) -> u64;

@@ -4,6 +4,7 @@
 //! follows. The code is exchanged with what was sealed into the flow at start, and only stored if the connector is still
 //! the one that the flow was started for.
 
+mod end;
 mod keep;
 mod stranger;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use url::Url;
 use valetkey_core::{ConnectionKey, ConnectorId, ErrorCode, KeyId, Secret, SpaceId};
 use valetkey_oauth::{Callback, Grant, ProviderError, TokenError, TokenRequest};
-use valetkey_store::rows::{FlowRow, TakenFlow};
+use valetkey_store::rows::{Digest, FlowRow, TakenFlow};
 
 use crate::Engine;
 use crate::caller::Audit;
@@ -63,6 +64,8 @@ pub struct CallbackPage {
     pub account: Option<String>,
     /// What came of it.
     pub result: Result<()>,
+    /// The flow that was taken here, whose end is to be noted.
+    taken: Option<Digest>,
     /// Which flow it was, for the audit log.
     flow: Option<(ConnectionKey, KeyId, String)>,
     /// What else the audit log says of a refusal.
@@ -94,12 +97,18 @@ impl Engine {
             expired_cookie: None,
             account: None,
             result: Ok(()),
+            taken: None,
             flow: None,
             details: Vec::new(),
         };
         page.result = self.finish(&request, &mut page).await;
         match &page.result {
-            Ok(()) => self.metrics.flow("completed"),
+            Ok(()) => {
+                self.metrics.flow("completed");
+                if let Some(taken) = &page.taken {
+                    self.end_completed(taken).await;
+                }
+            }
             Err(error) => {
                 self.metrics.flow("rejected");
                 let mut audit = Audit::new("flow.reject", self.clock.now()).outcome(error.code.as_str());
@@ -115,7 +124,10 @@ impl Engine {
                 record.key = page.flow.as_ref().map(|(_, started_by, _)| started_by.clone());
                 record.address = Some(request.address.clone());
                 record.request_id = Some(request.request_id.clone());
-                self.audit_later(record);
+                match &page.taken {
+                    Some(taken) => self.end_with(taken, record).await,
+                    None => self.audit_later(record),
+                }
             }
         }
         page
@@ -156,7 +168,9 @@ impl Engine {
         }
         self.take_callback_limit(known.as_ref().filter(|_| !stranger), request)
             .await?;
-        let flow = match self.store.take_flow(&hash, self.clock.now()).await? {
+        let found = self.store.take_flow(&hash, self.clock.now()).await?;
+        page.taken = matches!(found, TakenFlow::Taken(_)).then_some(hash);
+        let flow = match found {
             // The state is used up, because it is in hands that it was not meant for; whoever has it learns nothing.
             _ if stranger => return Err(unknown_flow()),
             TakenFlow::Taken(flow) => flow,

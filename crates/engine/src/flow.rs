@@ -260,7 +260,7 @@ impl Engine {
                 .audit("flow.reject", now)
                 .connection(&flow.key)
                 .outcome("cancelled");
-            self.audit_later(audit.detail("flow", flow.id.as_str()).row());
+            self.end_with(&hash, audit.detail("flow", flow.id.as_str()).row()).await;
             self.metrics.flow("cancelled");
         }
         Ok(())

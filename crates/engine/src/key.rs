@@ -129,6 +129,9 @@ fn grant_of(row: &KeyRow) -> Result<KeyGrant> {
     })
 }
 
+/// Said when the operator's text is not the first key.
+const IGNORED: &str = "bootstrap_api_key is ignored: this store has keys already, and it is not one of them";
+
 impl Engine {
     /// Recognises a key and says who calls: the key's own user, or the one that `act_as` names.
     pub async fn authenticate(
@@ -247,7 +250,7 @@ impl Engine {
         }
         if !self.store.list_keys().await?.is_empty() {
             if given {
-                tracing::warn!("bootstrap_api_key is ignored: this store has keys already, and it is not one of them");
+                tracing::warn!("{IGNORED}");
             }
             return Ok(None);
         }
@@ -262,8 +265,14 @@ impl Engine {
         let audit = Audit::new("apikey.create", now)
             .detail("id", row.id.as_str())
             .detail("name", "bootstrap");
-        self.store.put_key(row, audit.row()).await?;
-        Ok(Some(secret))
+        if self.store.put_first_key(row, audit.row()).await? {
+            return Ok(Some(secret));
+        }
+        // Another process was a moment faster; it has told its key, or has the same text.
+        if given && self.recognise(secret.expose()).await?.is_none() {
+            tracing::warn!("{IGNORED}");
+        }
+        Ok(None)
     }
 
     /// All keys that are valid in the caller's space, without the keys themselves.

@@ -7,9 +7,10 @@ use crate::error::Result;
 const BATCH: u32 = 1_000;
 
 impl Engine {
-    /// Removes flows that ended, counted attempts that no limit looks at any more, and tombstones that are old enough. How
+    /// Records flows that were interrupted. Removes flows that ended, counted attempts that no limit looks at any more, and tombstones that are old enough. How
     /// many rows went.
     pub async fn sweep(&self) -> Result<u64> {
+        self.tell_interrupted_flows().await?;
         let now = self.clock.now();
         let window = self
             .settings

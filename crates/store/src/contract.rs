@@ -9,8 +9,8 @@ use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp
 
 use crate::StoreError;
 use crate::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
+    Due, FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -56,6 +56,9 @@ pub trait Keys: Send + Sync {
     /// Adds a key. `false` if the id exists, and nothing was written.
     async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool>;
 
+    /// Adds a key if there is none at all. `false` if there is one, and nothing was written.
+    async fn put_first_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool>;
+
     /// The key, wherever it is valid.
     async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>>;
 
@@ -86,8 +89,10 @@ pub trait Connectors: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ConnectorRow>>;
 
-    /// Removes the connector, its flows and its connections, but no jobs. `false` if there was none.
-    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool>;
+    /// Removes the connector, its flows and the tombstones of its connections, but no jobs; nothing if a connection is left
+    /// that has not ended. Of a connection that is made meanwhile, either this finds it, or whoever made it finds no
+    /// connector afterwards.
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion>;
 
     /// The connectors of all spaces, by space and id, after `after`, at most `limit`: for work on the whole installation.
     async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>>;
@@ -105,9 +110,16 @@ pub trait Flows: Send + Sync {
     /// Looks at a flow without taking it.
     async fn get_flow(&self, state_hash: &Digest) -> Result<Option<FlowRow>>;
 
-    /// Takes a waiting flow: whoever is first gets it, and from then on it is used and its sealed part is erased. An
-    /// expired flow is removed.
+    /// Takes a waiting flow: whoever is first gets it, and from then on it is used and its sealed part is erased. Its end
+    /// is to be noted with [`Flows::end_flow`]. An expired flow is removed, unless its end is to be noted.
     async fn take_flow(&self, state_hash: &Digest, now: Timestamp) -> Result<TakenFlow>;
+
+    /// Notes that a taken flow ended, with the record that says how, if nothing else does. `false` if that was noted
+    /// before, and nothing was written.
+    async fn end_flow(&self, state_hash: &Digest, audit: Option<AuditRow>) -> Result<bool>;
+
+    /// The flows that were taken before this time and whose end was not noted, oldest first, at most `limit`.
+    async fn list_taken_flows(&self, before: Timestamp, limit: u32) -> Result<Vec<FlowRow>>;
 
     /// Looks at the waiting flow of a ticket.
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>>;
@@ -115,7 +127,8 @@ pub trait Flows: Send + Sync {
     /// Binds the first browser that opens a ticket.
     async fn bind_browser(&self, ticket_hash: &Digest, browser: Digest) -> Result<BoundBrowser>;
 
-    /// Removes the flows that ended before `now`, at most `limit`. How many there were.
+    /// Removes the flows that expired before `now`, at most `limit`, but not those whose end is to be noted. How many there
+    /// were.
     async fn sweep_flows(&self, now: Timestamp, limit: u32) -> Result<u64>;
 }
 

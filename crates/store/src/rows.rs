@@ -313,6 +313,17 @@ pub struct FlowRow {
     pub expires_at: Timestamp,
 }
 
+/// What [`crate::Connectors::delete_connector`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is gone.
+    Done,
+    /// There is none.
+    Missing,
+    /// Nothing: it has a connection that has not ended.
+    InUse,
+}
+
 /// What [`crate::Flows::take_flow`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TakenFlow {

@@ -7,10 +7,11 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use valetkey_store::postgres::PostgresStore;
+use valetkey_store::sqlite::SqliteStore;
 
 use crate::app::{self, Core, Refusal};
 use crate::config::{Config, Values};
@@ -46,6 +47,8 @@ enum Command {
         #[arg(long)]
         finish: bool,
     },
+    /// Look through the whole database file in the data directory, while no server runs on it. Nothing is changed.
+    Check(Settings),
     /// Copy everything to another store, such as from the data directory to a database: nobody connects again. No server may
     /// run on either of them. A copy that was cut off is taken up again, and one that is complete is compared.
     Copy {
@@ -210,6 +213,7 @@ fn dispatch(command: Command) -> Result<()> {
                 say(&format!("{} is at this version", core.place))
             })
         }
+        Command::Check(settings) => check(&settings.read()?),
         Command::Copy { settings, from, to } => {
             let config = settings.read()?;
             runtime()?.block_on(crate::copy::copy(&config, from.as_deref(), to.as_deref()))
@@ -276,6 +280,27 @@ fn report_restored(core: &Core) -> Result<()> {
         writeln!(std::io::stderr(), "valetkey: {}", water::describe(restored))?;
     }
     Ok(())
+}
+
+fn check(config: &Config) -> Result<()> {
+    if config.database.is_some() {
+        bail!("a database has tools of its own for this: pg_amcheck");
+    }
+    let file = config.data_dir.join("valetkey.db");
+    if !file.exists() {
+        bail!("there is no {}", file.display());
+    }
+    let findings = SqliteStore::check(&file).with_context(|| file.display().to_string())?;
+    if findings.is_empty() {
+        return say(&format!("{} is whole", file.display()));
+    }
+    for finding in &findings {
+        say(finding)?;
+    }
+    bail!(
+        "{} is damaged: put a backup back, as docs/operating.md says",
+        file.display()
+    )
 }
 
 async fn mark_restored(config: &Config) -> Result<()> {

@@ -3,7 +3,7 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use valetkey_core::{ConnectorId, SpaceId};
 use valetkey_store::Connectors;
-use valetkey_store::rows::{AuditRow, ConnectorRow, Sealed};
+use valetkey_store::rows::{AuditRow, ConnectionState, ConnectorRow, Deletion, Sealed};
 
 use super::{MemoryStore, Result, Tables, audit, first};
 
@@ -47,23 +47,27 @@ impl Connectors for MemoryStore {
         Ok(first(rows.cloned(), limit))
     }
 
-    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool> {
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
         let mut tables = self.lock();
-        let found = tables.connectors.remove(&(space.clone(), id.clone())).is_some();
-        if found {
-            tables
-                .flows
-                .retain(|_, flow| flow.key.space != *space || flow.key.connector != *id);
-            let keys = tables.connections.keys();
-            let keys: Vec<_> = keys
-                .filter(|key| key.space == *space && key.connector == *id)
-                .cloned()
-                .collect();
-            for key in keys {
-                self.remove_row(&mut tables, "delete_connector", &key);
-            }
+        let rows = tables.connections.values();
+        let rows: Vec<_> = rows
+            .filter(|row| row.key.space == *space && row.key.connector == *id)
+            .map(|row| (row.key.clone(), row.state == ConnectionState::Disconnected))
+            .collect();
+        if rows.iter().any(|(_, ended)| !ended) {
+            return Ok(Deletion::InUse);
         }
-        Ok(audit::note(&mut tables, found, &audit))
+        if tables.connectors.remove(&(space.clone(), id.clone())).is_none() {
+            return Ok(Deletion::Missing);
+        }
+        tables
+            .flows
+            .retain(|_, flow| flow.key.space != *space || flow.key.connector != *id);
+        for (key, _) in rows {
+            self.remove_row(&mut tables, "delete_connector", &key);
+        }
+        audit::append(&mut tables, &audit);
+        Ok(Deletion::Done)
     }
 
     async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>> {

@@ -33,7 +33,9 @@ impl Flows for MemoryStore {
             return Ok(TakenFlow::Unknown);
         };
         if flow.expires_at <= now {
-            tables.flows.remove(&state_hash.0);
+            if !tables.taken.contains_key(&state_hash.0) {
+                tables.flows.remove(&state_hash.0);
+            }
             return Ok(TakenFlow::Expired);
         }
         if flow.state == FlowState::Used {
@@ -42,7 +44,27 @@ impl Flows for MemoryStore {
         let taken = flow.clone();
         flow.state = FlowState::Used;
         flow.sealed = Sealed(Vec::new());
+        tables.taken.insert(state_hash.0, now);
         Ok(TakenFlow::Taken(Box::new(taken)))
+    }
+
+    async fn end_flow(&self, state_hash: &Digest, audit: Option<AuditRow>) -> Result<bool> {
+        let mut tables = self.lock();
+        if tables.taken.remove(&state_hash.0).is_none() || !tables.flows.contains_key(&state_hash.0) {
+            return Ok(false);
+        }
+        if let Some(audit) = audit {
+            audit::append(&mut tables, &audit);
+        }
+        Ok(true)
+    }
+
+    async fn list_taken_flows(&self, before: Timestamp, limit: u32) -> Result<Vec<FlowRow>> {
+        let tables = self.lock();
+        let mut taken: Vec<_> = tables.taken.iter().filter(|(_, at)| **at < before).collect();
+        taken.sort_unstable_by_key(|(hash, at)| (**at, **hash));
+        let rows = taken.into_iter().filter_map(|(hash, _)| tables.flows.get(hash).cloned());
+        Ok(rows.take(limit as usize).collect())
     }
 
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>> {
@@ -66,7 +88,7 @@ impl Flows for MemoryStore {
         let mut ended: Vec<_> = tables
             .flows
             .iter()
-            .filter(|(_, flow)| flow.expires_at < now)
+            .filter(|(hash, flow)| flow.expires_at < now && !tables.taken.contains_key(*hash))
             .map(|(hash, flow)| (flow.expires_at, *hash))
             .collect();
         ended.sort_unstable();

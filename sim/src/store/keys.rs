@@ -17,6 +17,16 @@ impl Keys for MemoryStore {
         Ok(true)
     }
 
+    async fn put_first_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        let mut tables = self.lock();
+        if !tables.keys.is_empty() {
+            return Ok(false);
+        }
+        tables.keys.insert(row.id.clone(), row);
+        audit::append(&mut tables, &audit);
+        Ok(true)
+    }
+
     async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
         Ok(self.lock().keys.get(id).cloned())
     }

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 use valetkey_store::StoreError;
 use valetkey_store::rows::{AuditEntry, ConnectionRow, ConnectorRow, FlowRow, JobRow, KeyRow, VaultRow};
 
@@ -50,6 +50,8 @@ struct Tables {
     keys: BTreeMap<KeyId, KeyRow>,
     connectors: BTreeMap<(SpaceId, ConnectorId), ConnectorRow>,
     flows: BTreeMap<[u8; 32], FlowRow>,
+    /// When the flows were taken whose end was not noted.
+    taken: BTreeMap<[u8; 32], Timestamp>,
     connections: BTreeMap<ConnectionKey, ConnectionRow>,
     jobs: BTreeMap<(SpaceId, String), JobRow>,
     audit: BTreeMap<i64, AuditEntry>,

@@ -7,7 +7,7 @@ use valetkey_core::{ErrorCode, Secret};
 use valetkey_oauth::{ErrorClass, Grant};
 
 use super::Landing;
-use super::failure::{refusal, unreachable};
+use super::failure::{gone, refusal, unreachable};
 use super::flight::Flight;
 use super::host::is_trouble;
 use super::request::{masked, request_for};
@@ -71,7 +71,16 @@ impl Engine {
         // The account is the client itself, whatever an answer calls it.
         let stored = self.store_new_grant(&connector, &flight.key, &minted, true, audit.row());
         match stored.await? {
-            NewGrant::Stored { connection, .. } => Ok(connection),
+            NewGrant::Stored { connection, .. } => {
+                let key = &flight.key;
+                let stored = self.store.get_connector(&key.space, &key.connector).await;
+                if stored.map_err(Error::from)?.is_none() {
+                    // Somebody deleted the connector meanwhile: what came must not live on.
+                    self.end_orphan(&connector, &connection.row).await?;
+                    return Err(gone());
+                }
+                Ok(connection)
+            }
             NewGrant::OtherAccount(_) => Err(Error::internal("a minted grant was refused for its account").into()),
         }
     }

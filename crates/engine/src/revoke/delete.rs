@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use valetkey_core::ConnectionKey;
-use valetkey_store::rows::AuditRow;
+use valetkey_store::rows::{AuditRow, Deletion};
 
 use super::Ended;
 use crate::Engine;
@@ -42,7 +42,12 @@ impl Engine {
         loop {
             let page = self.store.list_connections(space, id, None, PAGE).await?;
             if page.is_empty() {
-                break;
+                match self.store.delete_connector(space, id, audit.clone()).await? {
+                    Deletion::Done => return Ok(revocations),
+                    Deletion::Missing => return Err(not_found()),
+                    // Somebody connected in between.
+                    Deletion::InUse => continue,
+                }
             }
             let ends: Vec<_> = page
                 .into_iter()
@@ -62,10 +67,6 @@ impl Engine {
                 // The jobs of all others are done when their leases end.
             }
         }
-        if !self.store.delete_connector(space, id, audit).await? {
-            return Err(not_found());
-        }
-        Ok(revocations)
     }
 
     async fn end_for_deletion(

@@ -15,8 +15,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
+    Due, FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
 };
 use valetkey_store::{
     AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
@@ -249,6 +249,10 @@ impl Keys for Faults {
         pass!(self, put_key(row, audit))
     }
 
+    async fn put_first_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        pass!(self, put_first_key(row, audit))
+    }
+
     async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {
         pass!(self, get_key(id))
     }
@@ -285,7 +289,7 @@ impl Connectors for Faults {
         pass!(self, list_connectors(space, after, limit))
     }
 
-    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool> {
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
         pass!(self, delete_connector(space, id, audit))
     }
 
@@ -310,6 +314,14 @@ impl Flows for Faults {
 
     async fn take_flow(&self, state_hash: &Digest, now: Timestamp) -> Result<TakenFlow> {
         pass!(self, take_flow(state_hash, now))
+    }
+
+    async fn end_flow(&self, state_hash: &Digest, audit: Option<AuditRow>) -> Result<bool> {
+        pass!(self, end_flow(state_hash, audit))
+    }
+
+    async fn list_taken_flows(&self, before: Timestamp, limit: u32) -> Result<Vec<FlowRow>> {
+        pass!(self, list_taken_flows(before, limit))
     }
 
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>> {

@@ -3,6 +3,7 @@
 mod background;
 mod crowd;
 mod faults;
+mod flow_crash;
 mod herd;
 mod isolation;
 mod life;

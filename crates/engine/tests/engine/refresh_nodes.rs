@@ -333,6 +333,29 @@ async fn g43_a_connector_that_is_deleted_during_a_refresh_takes_its_connections_
 }
 
 #[tokio::test(start_paused = true)]
+async fn g43_a_connection_that_is_made_at_the_end_of_a_deletion_is_revoked_too() {
+    let (town, node) = Town::with_alice(Plan::of(Rotation::SingleUse)).await;
+    let other = town.start().await;
+    // Nobody is connected any more when it looks, and then somebody is.
+    other.faults.set("delete_connector", Fault::Hang, 0, 1);
+    let deletion = other.delete_connector();
+    let meanwhile = async {
+        until(|| other.faults.calls("delete_connector") == 1).await;
+        node.connect("bob").await;
+        assert!(town.provider.newest("bob").is_some());
+        other.faults.lift();
+    };
+    tokio::join!(deletion, meanwhile);
+    other.settle().await;
+    assert_eq!(other.faults.calls("delete_connector"), 2);
+    assert!(
+        town.provider.revoked().contains(&"refresh-2".to_owned()),
+        "the provider knows"
+    );
+    node.token("bob").await.expect_err("nothing there");
+}
+
+#[tokio::test(start_paused = true)]
 async fn g44_connecting_again_during_a_refresh_wins() {
     let (town, node, gate) = under_way(Rotation::SingleUse).await;
     let waiting = node.call("alice");

@@ -20,8 +20,11 @@ use crate::rows::{AuditRow, Committed, ConnectionRow, JobRow, Sealed};
 super::statements! {
     GET = concat!("SELECT ", columns!(), " FROM connection WHERE ", is_key!());
     PUT = concat!(
-        "WITH put AS (
-            INSERT INTO connection (", columns!(), ") VALUES (", parameters!(), ")
+        // The connector is held, if there is one, so that nobody deletes it without seeing this.
+        "WITH held AS (SELECT 1 FROM connector WHERE space = $1 AND id = $2 FOR KEY SHARE),
+         put AS (
+            INSERT INTO connection (", columns!(), ") SELECT ", parameters!(), "
+            WHERE (SELECT count(*) FROM held) >= 0
             ON CONFLICT (space, connector, owner, name) DO UPDATE SET (", columns!(rest), ") = (", parameters!(rest), ")
             WHERE connection.generation < $5
             RETURNING 1

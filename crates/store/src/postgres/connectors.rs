@@ -7,11 +7,12 @@ use valetkey_core::{AuthMode, ConnectorId, SpaceId};
 use super::audit::{self, noted};
 use super::error::Failure;
 use super::fields::{Fields, all, first, json};
+use super::pool::Work;
 use super::session::Session;
 use super::values::{Value, params};
 use super::{PostgresStore, Result};
 use crate::Connectors;
-use crate::rows::{AuditRow, ConnectorRow, Sealed};
+use crate::rows::{AuditRow, ConnectorRow, Deletion, Sealed};
 
 macro_rules! columns {
     () => {
@@ -55,6 +56,10 @@ super::statements! {
     SCAN = concat!(
         "SELECT ", columns!(), " FROM connector WHERE (space, id) > ($1, $2) ORDER BY space, id LIMIT $3"
     );
+    // Whoever makes a connection holds the connector until it is committed: once it is locked here, the next statement
+    // sees every connection that was made.
+    LOCK = "SELECT 1 FROM connector WHERE space = $1 AND id = $2 FOR UPDATE";
+    IS_USED = "SELECT 1 FROM connection WHERE space = $1 AND connector = $2 AND state <> 'disconnected' LIMIT 1";
     DELETE = concat!(
         "WITH gone AS (DELETE FROM connector WHERE space = $1 AND id = $2 RETURNING 1),
          flows AS (DELETE FROM flow WHERE space = $1 AND connector = $2 AND EXISTS (SELECT FROM gone)),
@@ -92,9 +97,14 @@ impl Connectors for PostgresStore {
         )
     }
 
-    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool> {
-        let params = params![space.as_str(), id.as_str(), audit::records([&audit])];
-        Ok(!self.write(DELETE, &params).await?.is_empty())
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
+        let (space, id) = (space.as_str(), id.as_str());
+        self.transact(&Delete {
+            space,
+            id,
+            audit: &audit,
+        })
+        .await
     }
 
     async fn scan_connectors(&self, after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Result<Vec<ConnectorRow>> {
@@ -113,6 +123,30 @@ impl PostgresStore {
         let mut params = values(row)?;
         params.push(audit::records([audit]).into());
         Ok(!self.write(statement, &params).await?.is_empty())
+    }
+}
+
+struct Delete<'a> {
+    space: &'a str,
+    id: &'a str,
+    audit: &'a AuditRow,
+}
+
+#[async_trait]
+impl Work for Delete<'_> {
+    type Output = Deletion;
+
+    async fn run(&self, session: &Session<'_>) -> std::result::Result<Deletion, Failure> {
+        let key = params![self.space, self.id];
+        if session.query(LOCK, &key).await?.is_empty() {
+            return Ok(Deletion::Missing);
+        }
+        if !session.query(IS_USED, &key).await?.is_empty() {
+            return Ok(Deletion::InUse);
+        }
+        let params = params![self.space, self.id, audit::records([self.audit])];
+        session.query(DELETE, &params).await?;
+        Ok(Deletion::Done)
     }
 }
 

@@ -47,20 +47,26 @@ super::statements! {
     TAKE = concat!(
         "WITH found AS (SELECT ", columns!(), " FROM flow WHERE state_hash = $1 FOR UPDATE),
          used AS (
-            UPDATE flow SET state = 'used', sealed = '' FROM found
+            UPDATE flow SET state = 'used', sealed = '', taken_at = $2 FROM found
             WHERE flow.state_hash = found.state_hash AND found.state = 'pending' AND found.expires_at > $2
          ),
          gone AS (
-            DELETE FROM flow USING found WHERE flow.state_hash = found.state_hash AND found.expires_at <= $2
+            DELETE FROM flow USING found
+            WHERE flow.state_hash = found.state_hash AND found.expires_at <= $2 AND flow.taken_at IS NULL
          )
          SELECT ", columns!(), " FROM found"
     );
+    END = concat!(
+        "WITH ended AS (UPDATE flow SET taken_at = NULL WHERE state_hash = $1 AND taken_at IS NOT NULL RETURNING 1), ",
+        noted!("ended", "$2"), " SELECT 1 FROM ended"
+    );
+    LIST_TAKEN = concat!("SELECT ", columns!(), " FROM flow WHERE taken_at < $1 ORDER BY taken_at LIMIT $2");
     BIND = concat!(
         "UPDATE flow SET browser_hash = $2 WHERE ticket_hash = $1 AND state = 'pending' AND browser_hash IS NULL
          RETURNING ", columns!()
     );
     SWEEP = "WITH old AS (
-            SELECT state_hash FROM flow WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            SELECT state_hash FROM flow WHERE expires_at < $1 AND taken_at IS NULL ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED
         ),
         gone AS (DELETE FROM flow USING old WHERE flow.state_hash = old.state_hash RETURNING 1)
         SELECT count(*) FROM gone";
@@ -96,6 +102,15 @@ impl Flows for PostgresStore {
             Some(row) if row.state == FlowState::Used => TakenFlow::AlreadyUsed,
             Some(row) => TakenFlow::Taken(Box::new(row)),
         })
+    }
+
+    async fn end_flow(&self, state_hash: &Digest, audit: Option<AuditRow>) -> Result<bool> {
+        let params = params![state_hash, audit::records(&audit)];
+        Ok(!self.write(END, &params).await?.is_empty())
+    }
+
+    async fn list_taken_flows(&self, before: Timestamp, limit: u32) -> Result<Vec<FlowRow>> {
+        all(&self.list(LIST_TAKEN, &params![before, limit]).await?, from_row)
     }
 
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>> {

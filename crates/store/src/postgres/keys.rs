@@ -7,6 +7,7 @@ use valetkey_core::{KeyId, ProfileUid};
 use super::audit::{self, noted};
 use super::error::Failure;
 use super::fields::{Fields, all, first, json};
+use super::limits::InTurn;
 use super::session::Session;
 use super::values::{Value, params};
 use super::{PostgresStore, Result};
@@ -32,6 +33,14 @@ macro_rules! insert {
 
 super::statements! {
     PUT = concat!("WITH added AS (", insert!(), "), ", noted!("added", "$12"), " SELECT 1 FROM added");
+    // Made in turn: an empty table has no row that could be locked.
+    PUT_FIRST = concat!(
+        "WITH added AS (
+            INSERT INTO api_key (", columns!(), ") SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+            WHERE NOT EXISTS (SELECT FROM api_key)
+            ON CONFLICT (id) DO NOTHING RETURNING 1
+         ), ", noted!("added", "$12"), " SELECT 1 FROM added"
+    );
     ADD = insert!();
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = $1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
@@ -47,6 +56,17 @@ impl Keys for PostgresStore {
         let mut params = values(&row)?;
         params.push(audit::records([&audit]).into());
         Ok(!self.write(PUT, &params).await?.is_empty())
+    }
+
+    async fn put_first_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        let mut params = values(&row)?;
+        params.push(audit::records([&audit]).into());
+        let work = InTurn {
+            turn: params!["", "first_key", "", row.created_at],
+            statement: PUT_FIRST,
+            params,
+        };
+        Ok(!self.transact(&work).await?.is_empty())
     }
 
     async fn get_key(&self, id: &KeyId) -> Result<Option<KeyRow>> {

@@ -33,6 +33,7 @@ mod limits;
 mod migrate;
 mod open;
 mod pool;
+mod pulse;
 mod reader;
 mod refresh;
 mod session;
@@ -45,6 +46,7 @@ mod vault;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use address::{Address, InvalidAddress};
 use tokio_postgres::Row;
@@ -67,6 +69,9 @@ use statements;
 
 /// A store in a `PostgreSQL` database. See [`crate::postgres`].
 pub struct PostgresStore {
+    pulse: Arc<pulse::Pulse>,
+    /// How often the server had fallen silent when the connections were looked at last.
+    silences: AtomicU64,
     readers: reader::Readers,
     pool: Arc<pool::Pool>,
     claims: batch::Batches,
@@ -81,10 +86,13 @@ impl PostgresStore {
     /// the schema is a newer one or not the one that this program made.
     pub async fn open(address: &Address) -> Result<Self> {
         let connector = open::Connector::new(address)?;
-        open::prepare(&connector).await?;
+        let client = open::prepare(&connector).await?;
+        let pulse = pulse::Pulse::new(connector.clone(), client);
         let readers = reader::Readers::new(connector.clone());
-        let pool = Arc::new(pool::Pool::new(connector)?);
+        let pool = Arc::new(pool::Pool::new(connector, Arc::clone(&pulse))?);
         Ok(Self {
+            pulse,
+            silences: AtomicU64::new(0),
             readers,
             claims: batch::Batches::new(&pool, together::CLAIMS),
             finishes: batch::Batches::new(&pool, together::FINISHES),
@@ -101,25 +109,41 @@ impl PostgresStore {
     pub fn close(&self) {
         self.readers.close();
         self.pool.close();
+        self.pulse.close();
+    }
+
+    /// Refuses an operation at once while the server does not answer. Connections from before a silence are let go of: the
+    /// server may be another one since, and the old connections nowhere.
+    fn begin(&self) -> Result<()> {
+        let silences = self.pulse.admit()?;
+        if self.silences.swap(silences, Ordering::Relaxed) != silences {
+            self.readers.forget();
+            self.pool.forget();
+        }
+        Ok(())
     }
 
     /// Runs a point read on a connection that is shared.
     async fn read(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
-        self.readers.query(statement, params).await
+        self.begin()?;
+        self.pulse.attend(self.readers.query(statement, params)).await
     }
 
     /// Runs a read of many rows on a connection of its own.
     async fn list(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.begin()?;
         self.pool.query(statement, params).await
     }
 
     /// Runs a statement that changes something on a connection of its own; returns when it is committed.
     async fn write(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
+        self.begin()?;
         self.pool.query(statement, params).await
     }
 
     /// Runs statements in one transaction; returns when it is committed.
     async fn transact<W: pool::Work>(&self, work: &W) -> Result<W::Output> {
+        self.begin()?;
         self.pool.transact(work).await
     }
 }

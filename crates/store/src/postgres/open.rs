@@ -80,13 +80,14 @@ fn tls(address: &Address) -> Result<ClientConfig> {
     Ok(config)
 }
 
-/// Checks the server and brings the schema up to date.
-pub(super) async fn prepare(connector: &Connector) -> Result<()> {
+/// Checks the server and brings the schema up to date. The connection that it was done on.
+pub(super) async fn prepare(connector: &Connector) -> Result<ClientWrapper> {
     let mut client = connector.connect().await?;
     let row = in_time(PATIENCE, client.query_typed_one(LOOK, &[])).await?;
     let server = Server::from_row(&row)?;
     server.check()?;
-    migrate::migrate(&mut client, migrate::STEPS, Until::Expanded, server.is_standby).await
+    migrate::migrate(&mut client, migrate::STEPS, Until::Expanded, server.is_standby).await?;
+    Ok(client)
 }
 
 /// Applies what only this version can work on.

@@ -1,5 +1,6 @@
 //! The connections that write, one for each operation under way, and what is done when an operation fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +12,7 @@ use super::Result;
 use super::address::PATIENCE;
 use super::error::{Failure, Kind, in_time, severed};
 use super::open::Connector;
+use super::pulse::Pulse;
 use super::session::Session;
 use super::values::Value;
 
@@ -38,12 +40,13 @@ pub(super) trait Work: Sync {
 }
 
 pub(super) struct Pool {
-    pool: deadpool_postgres::Pool,
+    objects: deadpool_postgres::Pool,
     connector: Connector,
+    pulse: Arc<Pulse>,
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector) -> Result<Self> {
+    pub(super) fn new(connector: Connector, pulse: Arc<Pulse>) -> Result<Self> {
         let manager = Manager::from_config(
             connector.address.config.clone(),
             connector.tls.clone(),
@@ -52,7 +55,7 @@ impl Pool {
                 recycling_method: RecyclingMethod::Fast,
             },
         );
-        let pool = deadpool_postgres::Pool::builder(manager)
+        let objects = deadpool_postgres::Pool::builder(manager)
             .runtime(Runtime::Tokio1)
             .max_size(SIZE)
             .wait_timeout(Some(WAIT))
@@ -60,16 +63,30 @@ impl Pool {
             .recycle_timeout(Some(WAIT))
             .build()
             .map_err(|_| severed("the pool cannot work").error)?;
-        Ok(Self { pool, connector })
+        Ok(Self {
+            objects,
+            connector,
+            pulse,
+        })
+    }
+
+    async fn get(&self) -> std::result::Result<Object, Failure> {
+        let got = async { self.objects.get().await.map_err(Failure::from) };
+        self.pulse.attend(got).await
+    }
+
+    /// Lets go of the connections that nobody uses.
+    pub(super) fn forget(&self) {
+        self.objects.retain(|_, _| false);
     }
 
     /// Runs a statement, again if the server undid it.
     pub(super) async fn query(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>> {
         let mut tries = Tries::default();
         loop {
-            let object = self.pool.get().await.map_err(Failure::from)?;
+            let object = self.get().await?;
             let session = Session::new(&object, self.connector.address.pooled);
-            let done = session.query(statement, params).await;
+            let done = self.pulse.attend(session.query(statement, params)).await;
             if let Some(done) = self.end(object, done, &mut tries).await {
                 return done;
             }
@@ -80,8 +97,8 @@ impl Pool {
     pub(super) async fn transact<W: Work>(&self, work: &W) -> Result<W::Output> {
         let mut tries = Tries::default();
         loop {
-            let mut object = self.pool.get().await.map_err(Failure::from)?;
-            let done = self.transact_on(&mut object, work).await;
+            let mut object = self.get().await?;
+            let done = self.pulse.attend(self.transact_on(&mut object, work)).await;
             if let Some(done) = self.end(object, done, &mut tries).await {
                 return done;
             }
@@ -118,7 +135,7 @@ impl Pool {
             }
             Err(failure) => {
                 if matches!(failure.kind, Kind::Severed | Kind::Silent) {
-                    self.discard(object, failure.kind).await;
+                    self.discard(object, failure.kind);
                 }
                 Some(Err(failure.into()))
             }
@@ -126,21 +143,26 @@ impl Pool {
     }
 
     /// Takes a connection out of the pool. If its statement may still run, the server is asked to give it up, as nobody
-    /// waits for it.
-    async fn discard(&self, object: Object, kind: Kind) {
+    /// waits for it; nobody waits for that either.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it ends by itself within a second, and a stop loses nothing with it"
+    )]
+    fn discard(&self, object: Object, kind: Kind) {
         let client = Object::take(object);
         if kind == Kind::Silent {
-            let token = client.cancel_token();
-            let cancelled = token.cancel_query(self.connector.tls.clone());
-            if !matches!(timeout(CANCELLING, cancelled).await, Ok(Ok(()))) {
-                tracing::debug!("a statement that took too long could not be cancelled");
-            }
+            let (token, tls) = (client.cancel_token(), self.connector.tls.clone());
+            tokio::spawn(async move {
+                if !matches!(timeout(CANCELLING, token.cancel_query(tls)).await, Ok(Ok(()))) {
+                    tracing::debug!("a statement that took too long could not be cancelled");
+                }
+            });
         }
     }
 
     /// Ends the connections that nobody uses, and the others when they come back.
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.objects.close();
     }
 }
 

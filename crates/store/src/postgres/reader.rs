@@ -103,12 +103,17 @@ impl Readers {
         Ok((client, true))
     }
 
-    /// Ends the connections, and with them the reads under way.
-    pub(super) fn close(&self) {
-        self.is_closed.store(true, Ordering::Relaxed);
+    /// Lets go of all connections; the next reads make others.
+    pub(super) fn forget(&self) {
         for place in &self.places {
             drop(place.current.write().unwrap_or_else(PoisonError::into_inner).take());
         }
+    }
+
+    /// Ends the connections, and with them the reads under way.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.forget();
     }
 }
 

@@ -83,6 +83,7 @@ impl Refreshes for PostgresStore {
         lease: Duration,
     ) -> Result<Claim> {
         let params = with_key(key, params![generation, holder, now, now.plus(lease)]);
+        self.begin()?;
         if let Some(row) = self.claims.make(change(&params)).await? {
             let row = Box::new(from_row(&row)?);
             return Ok(Claim::Held { row, previous: None });
@@ -131,6 +132,7 @@ impl Refreshes for PostgresStore {
             params![generation, renewed.at, renewed.due_at, audit::records([&audit])],
         );
         params.extend(grant_values(Some(&renewed.grant))?);
+        self.begin()?;
         if let Some(row) = self.finishes.make(change(&params)).await? {
             return Ok(Committed::Done(Box::new(from_row(&row)?)));
         }

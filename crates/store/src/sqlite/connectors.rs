@@ -7,7 +7,7 @@ use valetkey_core::{AuthMode, ConnectorId, SpaceId};
 use super::fields::{Fields, all, first, json};
 use super::{Result, SqliteStore, audit};
 use crate::Connectors;
-use crate::rows::{AuditRow, ConnectorRow, Sealed};
+use crate::rows::{AuditRow, ConnectorRow, Deletion, Sealed};
 
 macro_rules! columns {
     () => {
@@ -37,6 +37,8 @@ super::statements! {
         "SELECT ", columns!(), " FROM connector WHERE (space, id) > (?1, ?2) ORDER BY space, id LIMIT ?3"
     );
     RESEAL = "UPDATE connector SET sealed_secrets = ?4 WHERE space = ?1 AND id = ?2 AND version = ?3";
+    IS_USED = "SELECT EXISTS (
+        SELECT 1 FROM connection WHERE space = ?1 AND connector = ?2 AND state <> 'disconnected')";
     DELETE = "DELETE FROM connector WHERE space = ?1 AND id = ?2";
     DELETE_FLOWS = "DELETE FROM flow WHERE space = ?1 AND connector = ?2";
     DELETE_CONNECTIONS = "DELETE FROM connection WHERE space = ?1 AND connector = ?2";
@@ -75,11 +77,12 @@ impl Connectors for SqliteStore {
         self.read(|conn| all(conn, LIST, params![space.as_str(), after, limit], from_row))
     }
 
-    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<bool> {
+    async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
         let (space, id) = (space.clone(), id.clone());
         self.write(move |conn| {
-            let found = delete(conn, &space, &id)?;
-            audit::note(conn, found, &audit)
+            let deletion = delete(conn, &space, &id)?;
+            audit::note(conn, deletion == Deletion::Done, &audit)?;
+            Ok(deletion)
         })
         .await
     }
@@ -135,14 +138,17 @@ fn save(conn: &Connection, statement: &str, row: &ConnectorRow) -> Result<bool> 
     Ok(saved > 0)
 }
 
-fn delete(conn: &Connection, space: &SpaceId, id: &ConnectorId) -> Result<bool> {
+fn delete(conn: &Connection, space: &SpaceId, id: &ConnectorId) -> Result<Deletion> {
     let key = [space.as_str(), id.as_str()];
+    if conn.prepare_cached(IS_USED)?.query_row(key, |row| row.get(0))? {
+        return Ok(Deletion::InUse);
+    }
     if conn.prepare_cached(DELETE)?.execute(key)? == 0 {
-        return Ok(false);
+        return Ok(Deletion::Missing);
     }
     conn.prepare_cached(DELETE_FLOWS)?.execute(key)?;
     conn.prepare_cached(DELETE_CONNECTIONS)?.execute(key)?;
-    Ok(true)
+    Ok(Deletion::Done)
 }
 
 fn from_row(row: &Row<'_>) -> Result<ConnectorRow> {

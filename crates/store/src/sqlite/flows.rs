@@ -27,11 +27,13 @@ super::statements! {
     EXPORT = concat!(
         "SELECT ", columns!(), " FROM flow WHERE state_hash > ?1 ORDER BY state_hash LIMIT ?2"
     );
-    USE = "UPDATE flow SET state = 'used', sealed = x'' WHERE state_hash = ?1";
+    USE = "UPDATE flow SET state = 'used', sealed = x'', taken_at = ?2 WHERE state_hash = ?1";
+    END = "UPDATE flow SET taken_at = NULL WHERE state_hash = ?1 AND taken_at IS NOT NULL";
+    LIST_TAKEN = concat!("SELECT ", columns!(), " FROM flow WHERE taken_at < ?1 ORDER BY taken_at LIMIT ?2");
     BIND = "UPDATE flow SET browser_hash = ?2 WHERE state_hash = ?1";
-    DELETE = "DELETE FROM flow WHERE state_hash = ?1";
+    DELETE = "DELETE FROM flow WHERE state_hash = ?1 AND taken_at IS NULL";
     SWEEP = "DELETE FROM flow WHERE state_hash IN (
-        SELECT state_hash FROM flow WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)";
+        SELECT state_hash FROM flow WHERE expires_at < ?1 AND taken_at IS NULL ORDER BY expires_at LIMIT ?2)";
 }
 
 #[async_trait]
@@ -51,6 +53,19 @@ impl Flows for SqliteStore {
     async fn take_flow(&self, state_hash: &Digest, now: Timestamp) -> Result<TakenFlow> {
         let state_hash = *state_hash;
         self.write(move |conn| take(conn, state_hash, now)).await
+    }
+
+    async fn end_flow(&self, state_hash: &Digest, audit: Option<AuditRow>) -> Result<bool> {
+        let state_hash = *state_hash;
+        self.write(move |conn| {
+            let ended = conn.prepare_cached(END)?.execute([state_hash.0])? > 0;
+            audit.map_or(Ok(ended), |audit| audit::note(conn, ended, &audit))
+        })
+        .await
+    }
+
+    async fn list_taken_flows(&self, before: Timestamp, limit: u32) -> Result<Vec<FlowRow>> {
+        self.read(|conn| all(conn, LIST_TAKEN, params![before.0, limit], from_row))
     }
 
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>> {
@@ -120,7 +135,7 @@ fn take(conn: &Connection, state_hash: Digest, now: Timestamp) -> Result<TakenFl
     if row.state == FlowState::Used {
         return Ok(TakenFlow::AlreadyUsed);
     }
-    conn.prepare_cached(USE)?.execute([state_hash.0])?;
+    conn.prepare_cached(USE)?.execute(params![state_hash.0, now.0])?;
     Ok(TakenFlow::Taken(Box::new(row)))
 }
 

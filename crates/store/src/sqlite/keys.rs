@@ -20,6 +20,7 @@ super::statements! {
         "INSERT INTO api_key (", columns!(), ")
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING"
     );
+    COUNT = "SELECT count(*) FROM api_key";
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = ?1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
     DELETE = "DELETE FROM api_key WHERE id = ?1";
@@ -31,6 +32,15 @@ impl Keys for SqliteStore {
     async fn put_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
         self.write(move |conn| {
             let added = add(conn, &row)?;
+            audit::note(conn, added, &audit)
+        })
+        .await
+    }
+
+    async fn put_first_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
+        self.write(move |conn| {
+            let count: i64 = conn.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
+            let added = count == 0 && add(conn, &row)?;
             audit::note(conn, added, &audit)
         })
         .await

@@ -14,6 +14,7 @@
 //! the schema: add a numbered file to `migrations/sqlite` and a line to `migrate.rs`; never edit one that was released.
 
 mod audit;
+mod check;
 mod checkpoint;
 mod connection;
 mod connections;
@@ -78,7 +79,11 @@ impl SqliteStore {
         open::check_version(rusqlite::version_number())?;
         let lock = files::lock(path)?;
         files::create(path)?;
+        let was_cut_off = check::was_cut_off(path);
         let conn = open::writer(path)?;
+        if was_cut_off {
+            check::quickly(&conn)?;
+        }
         migrate::migrate(&conn, migrate::STEPS)?;
         let readers = reader::Readers::open(path)?;
         let writer = writer::Writer::start(conn)?;
@@ -88,6 +93,13 @@ impl SqliteStore {
             holders: Arc::default(),
             _lock: lock,
         })
+    }
+
+    /// Looks through a whole file that no process has open, which takes as long as it is large: what is wrong with it, up to
+    /// a bound. Nothing is changed but what the log has in it.
+    pub fn check(path: &Path) -> Result<Vec<String>> {
+        let _lock = files::lock(path)?;
+        check::wholly(&open::writer(path)?)
     }
 
     /// Finishes what waits, moves everything into the database file and closes it. Blocks until that is done. Every

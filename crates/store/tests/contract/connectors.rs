@@ -1,6 +1,6 @@
-use valetkey_core::{AuthMode, Owner};
+use valetkey_core::{AuthMode, ConnectorId, Owner, SpaceId};
 use valetkey_store::Store;
-use valetkey_store::rows::{ConnectorRow, FlowState, TakenFlow};
+use valetkey_store::rows::{ConnectorRow, Deletion, FlowState, TakenFlow};
 
 use crate::Engine;
 use crate::fixtures::{
@@ -161,10 +161,12 @@ pub(crate) async fn removing_a_connector_takes_everything_of_it_and_nothing_else
             .await
             .expect("written");
     }
-    store
-        .disconnect(&key_of("ada"), 1, NOW, None, audit("connection.disconnect"))
-        .await
-        .expect("a tombstone");
+    for ended in [key_of("ada"), key("slack", Owner::Shared, "x")] {
+        store
+            .disconnect(&ended, 1, NOW, None, audit("connection.disconnect"))
+            .await
+            .expect("a tombstone");
+    }
     let mut other = flow(3, "ada");
     other.key = kept.clone();
     for row in [flow(1, "ada"), flow(2, "ada"), other] {
@@ -173,12 +175,7 @@ pub(crate) async fn removing_a_connector_takes_everything_of_it_and_nothing_else
     store.take_flow(&flow(2, "ada").state_hash, NOW).await.expect("used");
 
     let id = connector_id("slack");
-    assert!(
-        store
-            .delete_connector(&home(), &id, audit("connector.delete"))
-            .await
-            .expect("removed")
-    );
+    assert_eq!(delete(&*store, &home(), &id).await, Deletion::Done);
 
     assert_eq!(store.get_connector(&home(), &id).await.expect("read"), None);
     for gone in [key_of("ada"), key("slack", Owner::Shared, "x")] {
@@ -208,16 +205,59 @@ pub(crate) async fn removing_a_connector_takes_everything_of_it_and_nothing_else
     assert_eq!(records(&*store, "connector.delete").await, 1);
 }
 
+async fn delete(store: &dyn Store, space: &SpaceId, id: &ConnectorId) -> Deletion {
+    let deleted = store.delete_connector(space, id, audit("connector.delete"));
+    deleted.await.expect("an answer")
+}
+
+pub(crate) async fn a_connector_with_a_connection_stays(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let id = connector_id("slack");
+    put(&*store, connector("slack")).await;
+    store
+        .put_connection(connection(key_of("ada"), 1), audit("connection.connect"))
+        .await
+        .expect("written");
+    assert_eq!(delete(&*store, &home(), &id).await, Deletion::InUse);
+    assert!(store.get_connector(&home(), &id).await.expect("read").is_some());
+    assert!(store.get_connection(&key_of("ada")).await.expect("read").is_some());
+    assert_eq!(records(&*store, "connector.delete").await, 0);
+    store
+        .disconnect(&key_of("ada"), 1, NOW, None, audit("connection.disconnect"))
+        .await
+        .expect("a tombstone");
+    assert_eq!(delete(&*store, &home(), &id).await, Deletion::Done);
+}
+
+/// Whoever deletes sees the connection, or whoever connects sees that there is no connector: somebody revokes.
+pub(crate) async fn of_a_connection_that_is_made_during_a_deletion_somebody_knows(engine: &dyn Engine) {
+    let store = engine.open().await;
+    for round in 0..20 {
+        let name = format!("slack-{round}");
+        let id = connector_id(&name);
+        put(&*store, connector(&name)).await;
+        let known = race(&store, 2, |store, number| {
+            let (id, name) = (id.clone(), name.clone());
+            async move {
+                if number == 0 {
+                    return delete(&*store, &home(), &id).await == Deletion::InUse;
+                }
+                let row = connection(key(&name, Owner::Shared, "x"), 1);
+                let made = store.put_connection(row, audit("connection.connect"));
+                made.await.expect("written");
+                store.get_connector(&home(), &id).await.expect("read").is_none()
+            }
+        })
+        .await;
+        assert_eq!(known.into_iter().filter(|known| *known).count(), 1, "round {round}");
+    }
+}
+
 pub(crate) async fn removing_nothing_leaves_no_record(engine: &dyn Engine) {
     let store = engine.open().await;
     put(&*store, connector("slack")).await;
     let id = connector_id("slack");
-    assert!(
-        !store
-            .delete_connector(&space("other"), &id, audit("connector.delete"))
-            .await
-            .expect("nothing")
-    );
+    assert_eq!(delete(&*store, &space("other"), &id).await, Deletion::Missing);
     assert_eq!(records(&*store, "connector.delete").await, 0);
     assert!(store.get_connector(&home(), &id).await.expect("read").is_some());
 }

@@ -108,6 +108,50 @@ pub(crate) async fn an_expired_flow_is_removed_instead_of_taken(engine: &dyn Eng
     assert_eq!(take(&*store, &row).await, TakenFlow::Unknown);
 }
 
+pub(crate) async fn a_taken_flow_is_kept_until_its_end_is_noted_once(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let later = |ms| Timestamp(NOW.0 + ms);
+    for number in [1, 2, 3] {
+        assert!(put(&*store, &flow(number, "ada")).await);
+    }
+    for number in [2, 1] {
+        let at = later(10 - i64::try_from(number).expect("small"));
+        let taken = store.take_flow(&digest(number), at).await.expect("an answer");
+        assert!(matches!(taken, TakenFlow::Taken(_)));
+    }
+    let taken = async |before, limit| {
+        let rows = store.list_taken_flows(before, limit).await.expect("read");
+        rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    let [one, two] = [1, 2].map(|number| flow(number, "ada").id);
+    assert_eq!(taken(later(8), 10).await, Vec::<String>::new());
+    assert_eq!(taken(later(9), 10).await, std::slice::from_ref(&two));
+    assert_eq!(taken(later(10), 10).await, [two.clone(), one]);
+    assert_eq!(taken(later(10), 1).await, [two]);
+
+    // It expires, but its end is still to be noted.
+    let expired = Timestamp(flow(1, "ada").expires_at.0 + 1);
+    let again = store.take_flow(&digest(1), expired).await.expect("an answer");
+    assert_eq!(again, TakenFlow::Expired);
+    assert_eq!(store.sweep_flows(expired, 10).await.expect("swept"), 1);
+    assert!(store.get_flow(&digest(1)).await.expect("read").is_some());
+
+    let ended = race(&store, 10, |store, _| async move {
+        let record = Some(audit("flow.interrupted"));
+        store.end_flow(&digest(1), record).await.expect("an answer")
+    })
+    .await;
+    assert_eq!(ended.into_iter().filter(|ended| *ended).count(), 1);
+    assert_eq!(records(&*store, "flow.interrupted").await, 1);
+    assert!(store.end_flow(&digest(2), None).await.expect("an answer"));
+    assert!(
+        !store.end_flow(&digest(3), None).await.expect("an answer"),
+        "nobody took it"
+    );
+    assert_eq!(taken(expired, 10).await, Vec::<String>::new());
+    assert_eq!(store.sweep_flows(expired, 10).await.expect("swept"), 2);
+}
+
 pub(crate) async fn the_first_browser_is_bound(engine: &dyn Engine) {
     let store = engine.open().await;
     let row = flow(1, "ada");
@@ -166,6 +210,7 @@ pub(crate) async fn sweeping_removes_what_ended_and_no_more_than_asked(engine: &
         assert!(put(&*store, &row).await);
     }
     take(&*store, &flow(2, "b")).await;
+    assert!(store.end_flow(&digest(2), None).await.expect("an answer"));
     let until = Timestamp(NOW.0 + 4);
     assert_eq!(store.sweep_flows(until, 2).await.expect("swept"), 2);
     assert_eq!(store.get_flow(&digest(1)).await.expect("read"), None);

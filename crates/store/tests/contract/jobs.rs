@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use valetkey_core::{Owner, Timestamp};
 use valetkey_store::Store;
-use valetkey_store::rows::{JobRow, Sealed};
+use valetkey_store::rows::{Deletion, JobRow, Sealed};
 
 use crate::Engine;
 use crate::fixtures::{NOW, audit, connector, connector_id, home, job, key, later, race, records, space};
@@ -152,7 +152,7 @@ pub(crate) async fn a_job_outlives_its_connector_and_a_restart(engine: &dyn Engi
     assert!(put(&*store, job("one")).await);
     let (space, id) = (home(), connector_id("slack"));
     let deleted = store.delete_connector(&space, &id, audit("connector.delete"));
-    assert!(deleted.await.expect("removed"));
+    assert_eq!(deleted.await.expect("removed"), Deletion::Done);
     drop(store);
     let store = engine.open().await;
     assert_eq!(ids(&*store, NOW, later(60), 10).await, ["one"]);

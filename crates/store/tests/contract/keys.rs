@@ -2,7 +2,7 @@ use valetkey_core::Timestamp;
 use valetkey_store::rows::KeyRow;
 
 use crate::Engine;
-use crate::fixtures::{NOW, api_key, audit, key_id, records};
+use crate::fixtures::{NOW, api_key, audit, key_id, race, records};
 
 pub(crate) async fn a_key_is_read_back_as_it_was_written(engine: &dyn Engine) {
     let store = engine.open().await;
@@ -32,6 +32,18 @@ pub(crate) async fn an_id_is_used_once(engine: &dyn Engine) {
     };
     assert!(!store.put_key(other, audit("key.create")).await.expect("refused"));
     assert_eq!(store.get_key(&row.id).await.expect("read"), Some(row));
+    assert_eq!(records(&*store, "key.create").await, 1);
+}
+
+pub(crate) async fn of_racing_first_keys_one_is_written(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let added = race(&store, 20, |store, number| async move {
+        let row = api_key(&format!("first-{number}"), NOW);
+        store.put_first_key(row, audit("key.create")).await.expect("an answer")
+    })
+    .await;
+    assert_eq!(added.into_iter().filter(|added| *added).count(), 1);
+    assert_eq!(store.list_keys().await.expect("read").len(), 1);
     assert_eq!(records(&*store, "key.create").await, 1);
 }
 

@@ -86,6 +86,7 @@ contract! {
     keys:
         a_key_is_read_back_as_it_was_written
         an_id_is_used_once
+        of_racing_first_keys_one_is_written
         keys_are_listed_oldest_first
         a_removed_key_is_gone;
     connectors:
@@ -95,6 +96,8 @@ contract! {
         of_racing_replacements_one_is_written
         connectors_are_listed_by_id_in_pages
         removing_a_connector_takes_everything_of_it_and_nothing_else
+        a_connector_with_a_connection_stays
+        of_a_connection_that_is_made_during_a_deletion_somebody_knows
         removing_nothing_leaves_no_record;
     flows:
         a_flow_is_read_back_as_it_was_written
@@ -103,6 +106,7 @@ contract! {
         of_fifty_callbacks_one_takes_the_flow
         a_taken_flow_is_erased_and_remembered
         an_expired_flow_is_removed_instead_of_taken
+        a_taken_flow_is_kept_until_its_end_is_noted_once
         the_first_browser_is_bound
         of_racing_browsers_one_is_bound
         a_used_ticket_opens_nothing

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::Client;
-use valetkey_store::rows::Committed;
+use valetkey_store::rows::{Committed, Deletion};
 use valetkey_store::{Connections as _, Connectors as _, Limits as _, Vault as _};
 
 use crate::fixtures::{NOW, audit, connection, finish, generation, key_of, own_server, put, records, unavailable};
@@ -156,6 +156,9 @@ async fn what_the_server_undid_is_done_again() {
     let Some(schema) = Schema::new().await else { return };
     let store = Arc::new(open(&format!("{}&application_name=undone", schema.url())).await);
     put(&store, "ada").await;
+    let key = key_of("ada");
+    let tombstone = store.disconnect(&key, 1, NOW, None, audit("connection.disconnect"));
+    assert!(matches!(tombstone.await, Ok(Committed::Done(_))));
     let meddler = connect(&schema.url()).await;
     let sql = "INSERT INTO connector VALUES ('default', 'slack', '.slack2', '', '{}', '', 'shared', '{}', NULL, '', 1,
         false, 0, 0)";
@@ -180,7 +183,8 @@ async fn what_the_server_undid_is_done_again() {
         .batch_execute("UPDATE connector SET version = version + 1; COMMIT")
         .await
         .expect("the store gave way");
-    assert!(deleting.join_all().await.remove(0).expect("done in the end"));
+    let deleted = deleting.join_all().await.remove(0).expect("done in the end");
+    assert_eq!(deleted, Deletion::Done);
     assert_eq!(store.get_connection(&key_of("ada")).await.expect("read"), None);
     assert_eq!(records(&store, "connector.delete").await, 1);
 }

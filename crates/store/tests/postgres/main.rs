@@ -12,5 +12,6 @@ mod tls;
 
 #[path = "../support/place.rs"]
 mod place;
+#[expect(dead_code, reason = "tests of the binary do more with their servers")]
 #[path = "../support/server.rs"]
 mod server;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use valetkey_core::Timestamp;
+use valetkey_core::{KeyId, Timestamp};
 use valetkey_store::postgres::PostgresStore;
-use valetkey_store::rows::{Claim, Committed, JobRow, Sealed};
-use valetkey_store::{Connections as _, Flows as _, Jobs as _, Limits as _, Refreshes as _, Vault as _};
+use valetkey_store::rows::{Claim, Committed, Digest, JobRow, KeyRow, Sealed};
+use valetkey_store::{Connections as _, Flows as _, Jobs as _, Keys as _, Limits as _, Refreshes as _, Vault as _};
 
 use crate::fixtures::{NOW, audit, finish, flow, key_of, put, records};
 use crate::place::{Schema, open};
@@ -44,6 +44,35 @@ async fn a_limit_is_exact_across_processes() {
     })
     .await;
     assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g62_of_the_first_keys_of_two_processes_one_is_written() {
+    let Some(schema) = Schema::new().await else { return };
+    let stores = two(&schema).await;
+    let added = race(&stores, 8, |store, number| async move {
+        let row = KeyRow {
+            id: KeyId::new(format!("key-{number}")).expect("an id"),
+            name: "bootstrap".to_owned(),
+            hash: Digest([number; 32]),
+            privileges: vec!["admin".to_owned()],
+            spaces: vec!["*".to_owned()],
+            profile_uid: None,
+            connectors: None,
+            actions: None,
+            created_at: NOW,
+            expires_at: None,
+            created_by: None,
+        };
+        store
+            .put_first_key(row, audit("apikey.create"))
+            .await
+            .expect("an answer")
+    })
+    .await;
+    assert_eq!(added.into_iter().filter(|added| *added).count(), 1);
+    assert_eq!(stores[0].list_keys().await.expect("a list").len(), 1);
+    assert_eq!(records(&stores[0], "apikey.create").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

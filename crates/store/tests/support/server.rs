@@ -74,6 +74,44 @@ impl Server {
         Ok(server)
     }
 
+    /// A standby of this server, in an empty directory: it has what this one has, and follows it.
+    pub(crate) fn standby(&self, dir: &Path) -> Result<Self> {
+        let standby = Self {
+            programs: self.programs.clone(),
+            dir: dir.to_owned(),
+            port: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
+        };
+        give_away(dir)?;
+        let port = self.port.to_string();
+        let copy = [
+            "--host=127.0.0.1",
+            "--port",
+            &port,
+            "--username",
+            USER,
+            "--checkpoint=fast",
+        ];
+        standby.run("pg_basebackup", &[&copy[..], &["--write-recovery-conf"]].concat())?;
+        let own = [
+            format!("port = {}", standby.port),
+            format!("unix_socket_directories = '{}'", dir.display()),
+        ];
+        standby.configure(own.iter().map(String::as_str))?;
+        standby.up()?;
+        Ok(standby)
+    }
+
+    /// Confirms nothing from now on that a standby does not have on its disk.
+    pub(crate) fn wait_for_standby(&self) -> Result<()> {
+        self.configure(["synchronous_standby_names = '*'"].into_iter())?;
+        self.control(&["reload"])
+    }
+
+    /// Ends it in the middle of everything.
+    pub(crate) fn crash(&self) -> Result<()> {
+        self.control(&["--mode=immediate", "stop"])
+    }
+
     /// Its address, as a URL that parameters can be added to.
     pub(crate) fn url(&self) -> String {
         let password = PASSWORD.replace(' ', "%20");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
+    Due, FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
 };
 use valetkey_store::{
     AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
@@ -58,6 +58,7 @@ crashing! {
 crashing! {
     Keys {
         put_key(row: KeyRow, audit: AuditRow) -> bool;
+        put_first_key(row: KeyRow, audit: AuditRow) -> bool;
         get_key(id: &KeyId) -> Option<KeyRow>;
         list_keys() -> Vec<KeyRow>;
         delete_key(id: &KeyId, audit: AuditRow) -> bool;
@@ -70,7 +71,7 @@ crashing! {
         replace_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         get_connector(space: &SpaceId, id: &ConnectorId) -> Option<ConnectorRow>;
         list_connectors(space: &SpaceId, after: Option<&ConnectorId>, limit: u32) -> Vec<ConnectorRow>;
-        delete_connector(space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> bool;
+        delete_connector(space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Deletion;
         scan_connectors(after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Vec<ConnectorRow>;
         reseal_connector(space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> bool;
     }
@@ -81,6 +82,8 @@ crashing! {
         put_flow(row: FlowRow, max_pending: u32, audit: AuditRow) -> bool;
         get_flow(state_hash: &Digest) -> Option<FlowRow>;
         take_flow(state_hash: &Digest, now: Timestamp) -> TakenFlow;
+        end_flow(state_hash: &Digest, audit: Option<AuditRow>) -> bool;
+        list_taken_flows(before: Timestamp, limit: u32) -> Vec<FlowRow>;
         get_flow_by_ticket(ticket_hash: &Digest) -> Option<FlowRow>;
         bind_browser(ticket_hash: &Digest, browser: Digest) -> BoundBrowser;
         sweep_flows(now: Timestamp, limit: u32) -> u64;

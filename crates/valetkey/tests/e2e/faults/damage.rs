@@ -270,6 +270,65 @@ fn find(all: &[u8], part: &[u8]) -> usize {
     at
 }
 
+/// The page of an index is read only when somebody looks there: a start that reads nothing of it would serve the rest.
+#[tokio::test]
+async fn g24_after_a_kill_a_file_that_is_damaged_anywhere_is_refused() {
+    let (mut stage, ..) = at_rest().await;
+    stage.valetkey.start_again().await;
+    stage.connect(&stage.user, "api").await;
+    let whole = Files::of(&stage.valetkey).await;
+    stage.valetkey.kill().await;
+    let (mut valetkey, _dir) = start_on(&whole, &stage.valetkey.setup).await;
+    valetkey.stop().await;
+
+    let mut refused = 0;
+    for page in 1..whole.database.len() / PAGE {
+        let mut damaged = whole.clone();
+        damaged.database[page * PAGE..][..16].fill(0x5a);
+        // A page that the log has is not read from the file.
+        if let Err(error) = damaged.open() {
+            let text = error.to_string();
+            assert!(text.contains("the file is damaged"), "page {page}: {text}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn g24_a_file_is_looked_through_on_demand() {
+    let (stage, files, _) = at_rest().await;
+    let whole = files.put();
+    let path = |dir: &TempDir| dir.path().join("valetkey.db");
+    assert_eq!(
+        SqliteStore::check(&path(&whole)).expect("readable"),
+        Vec::<String>::new()
+    );
+    let mut damaged = 0;
+    for page in 1..files.database.len() / PAGE {
+        let mut spoilt = files.clone();
+        spoilt.database[page * PAGE..][..16].fill(0x5a);
+        let dir = spoilt.put();
+        damaged += usize::from(SqliteStore::check(&path(&dir)).map_or(true, |findings| !findings.is_empty()));
+    }
+    assert!(
+        damaged > files.database.len() / PAGE / 2,
+        "only what is free may be damaged"
+    );
+
+    let setup = stage.valetkey.setup.clone();
+    let setup = setup.set("DATA_DIR", whole.path().to_str().expect("a path"));
+    let (code, output) = setup.command(&["check"]).await;
+    assert!(code == 0 && output.contains("is whole"), "{code} {output}");
+    fs::write(
+        path(&whole),
+        [&files.database[..PAGE], &vec![0x5a; files.database.len() - PAGE]].concat(),
+    )
+    .expect("damaged");
+    let (code, output) = setup.command(&["check"]).await;
+    assert!(code != 0 && output.contains("valetkey.db"), "{code} {output}");
+}
+
 #[tokio::test]
 async fn g24_a_file_that_is_damaged_all_over_is_refused_with_its_name() {
     let (stage, mut files, _) = at_rest().await;

@@ -4,7 +4,6 @@ use tempfile::TempDir;
 
 use super::place::{SERVER, clean_up, new_name, run, told};
 
-#[expect(dead_code, reason = "the tests of the store do more with their servers")]
 #[path = "../../../../store/tests/support/server.rs"]
 mod server;
 
@@ -17,6 +16,18 @@ pub(crate) fn own_server() -> Option<(Server, TempDir)> {
     let dir = tempfile::tempdir().expect("a directory");
     let server = Server::start(&programs, dir.path(), &[]).expect("a server");
     Some((server, dir))
+}
+
+/// A server for one test, its standby, which has everything that was confirmed, and the address of both.
+pub(crate) fn own_pair() -> Option<([(Server, TempDir); 2], String)> {
+    let (primary, place) = own_server()?;
+    let dir = tempfile::tempdir().expect("a directory");
+    let standby = primary.standby(dir.path()).expect("a standby");
+    primary.wait_for_standby().expect("a synchronous standby");
+    let one = format!(":{}/", primary.port());
+    let both = format!(":{},127.0.0.1:{}/", primary.port(), standby.port());
+    let url = primary.url().replace(&one, &both);
+    Some(([(primary, place), (standby, dir)], url))
 }
 
 /// An empty database on the shared server.
