@@ -13,17 +13,22 @@ function say(text) {
 
 /** What the server says, whatever a message or an address says. */
 async function show() {
+  const attempt = attempts;
   const answer = await fetch('/api/valetkey/connectors/_me/auth_status', {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'kbn-xsrf': 'true' },
     body: JSON.stringify({ connectorIds: [account.connectorId] }),
   });
   const standing = (await answer.json())[account.connectorId]?.user_auth_status;
-  say(standing === 'connected' ? 'Connected' : 'Not connected');
+  if (attempt === attempts) say(standing === 'connected' ? 'Connected' : 'Not connected');
 }
+
+/** Counts the attempts, so that a slow answer does not talk over a later one. */
+let attempts = 0;
 
 /** @param {'new_tab' | 'redirect'} mode @param {string | undefined} returnUrl */
 async function start(mode, returnUrl) {
+  attempts += 1;
   say('Waiting for you to finish at the provider');
   element('cancel').disabled = false;
   try {
