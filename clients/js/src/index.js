@@ -44,7 +44,7 @@ async function post({ basePath = '/api/actions', fetch: send = fetch, headers },
       method: 'POST',
       credentials: 'same-origin',
       headers: { accept: 'application/json', 'content-type': 'application/json', 'kbn-xsrf': 'true', ...headers },
-      body: body && JSON.stringify(body),
+      body: body ? JSON.stringify(body) : undefined,
     });
   } catch (cause) {
     throw Object.assign(new ConnectError('network', 'The server cannot be reached'), { cause });

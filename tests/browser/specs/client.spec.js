@@ -260,3 +260,38 @@ test('an error of the server is told in its words', async ({ app, page, stage, w
   if (!window.isClosed()) await window.waitForEvent('close');
   await expect(status(page)).toHaveText(/^Not connected: .*connector/);
 });
+
+test('a component that is gone is not called, and its flow goes on', async ({ app, page, stage }) => {
+  await page.goto(`${app.base}/react`);
+  await expect(status(page)).toHaveText('Ready');
+  const opened = page.waitForEvent('popup');
+  const parts = await page.evaluateHandle(async () => {
+    const load = (/** @type {string} */ name) => import(name);
+    const [{ createElement, useEffect }, { createRoot }, { useConnectorOAuthConnect }] = await Promise.all(
+      ['react', 'react-dom/client', '@valetkey/client/react'].map(load),
+    );
+    const calls = /** @type {string[]} */ ([]);
+    const root = createRoot(document.body.appendChild(document.createElement('div')));
+    function Gone() {
+      const { connect } = useConnectorOAuthConnect({
+        connectorId: 'account',
+        basePath: '/api/valetkey',
+        redirectMode: 'new_tab',
+        onSuccess: () => calls.push('success'),
+        onError: () => calls.push('error'),
+      });
+      useEffect(() => connect(), [connect]);
+      return null;
+    }
+    root.render(createElement(Gone));
+    return { calls, root };
+  });
+  const window = await opened;
+  await expect(window.getByRole('link', { name: 'Continue' })).toBeVisible();
+  await parts.evaluate(({ root }) => root.unmount());
+  const closed = window.waitForEvent('close');
+  await finish(window);
+  await closed;
+  expect(await stage.valetkey.standing('account', 'guest-1')).toBe('connected');
+  expect(await parts.evaluate(({ calls }) => calls)).toEqual([]);
+});
