@@ -50,6 +50,10 @@ pub struct ConnectorView {
     pub config: Map<String, Value>,
     /// Which auth type.
     pub auth_type: String,
+    /// The fields of the auth type that are no secrets, for those who may change them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub auth: Option<Map<String, Value>>,
     /// Shared or per user.
     #[schema(value_type = String)]
     pub auth_mode: AuthMode,
@@ -299,7 +303,7 @@ impl Engine {
         Ok(connectors
             .iter()
             .zip(statuses)
-            .map(|(c, s)| self.view_with(c, s.user_auth_status))
+            .map(|(c, s)| self.view_with(&caller.principal, c, s.user_auth_status))
             .collect())
     }
 
@@ -361,10 +365,10 @@ impl Engine {
         let status = statuses
             .first()
             .map_or(UserAuthStatus::NotApplicable, |s| s.user_auth_status);
-        Ok(self.view_with(connector, status))
+        Ok(self.view_with(principal, connector, status))
     }
 
-    fn view_with(&self, connector: &Connector, status: UserAuthStatus) -> ConnectorView {
+    fn view_with(&self, principal: &Principal, connector: &Connector, status: UserAuthStatus) -> ConnectorView {
         let row = &connector.row;
         let needs_secrets = connector.auth().is_ok_and(AuthType::needs_secrets);
         ConnectorView {
@@ -373,6 +377,7 @@ impl Engine {
             connector_type_id: row.type_id.to_string(),
             config: row.config.clone(),
             auth_type: row.auth_type.clone(),
+            auth: principal.may(Privilege::ConnectorsWrite).then(|| row.auth.clone()),
             auth_mode: row.auth_mode,
             redirect_uri: self.redirect_uri(connector),
             is_missing_secrets: needs_secrets && row.sealed_secrets.is_none(),
@@ -421,6 +426,11 @@ impl Engine {
             map.insert("redirect_uri".to_owned(), uri.into());
         }
         Ok(view)
+    }
+
+    /// The icon of a connector type, an SVG document. No secret: it comes with the type.
+    pub fn connector_type_icon(&self, type_id: &str) -> Option<String> {
+        self.catalogue.get(type_id)?.icon.clone()
     }
 
     /// Every connector type, in short.

@@ -227,7 +227,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     );
     let front = Front::new(
         Arc::clone(&engine),
-        crate::http::router(state),
+        crate::http::router(state).merge(crate::console::router(Arc::clone(&engine))),
         metrics,
         config.trusted_proxies.clone(),
         &SystemRng,
