@@ -12,6 +12,10 @@ check:
 test:
     cargo xtask test
 
+# the tests in a real browser
+browser *args:
+    cargo xtask browser {{args}}
+
 # a release build with a scripted provider, to click through
 demo *args:
     cargo xtask demo {{args}}

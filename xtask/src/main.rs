@@ -1,6 +1,7 @@
 //! The tasks of this repository: `cargo xtask <task>`.
 
 mod arrows;
+mod browser;
 mod ci;
 mod generate;
 mod postgres;
@@ -21,6 +22,7 @@ const USAGE: &str = "\
 cargo xtask <task>
 
   test            installs what the tests need (Debian), builds, runs all tests and a short simulation
+  browser [args]  the tests in a real browser; arguments go to Playwright, such as the name of a spec
   sim [--seeds N] the simulation: its tests, then N runs (docs/simulation.md)
   postgres <cmd>  starts a PostgreSQL server, runs a command beside it that is told where it is, and stops it
   ci              everything that must pass: format, lints, licences, documentation, arrows, schemas, tests
@@ -44,6 +46,7 @@ fn run(args: &[&str]) -> Result<()> {
     let workspace = Workspace::find()?;
     match args {
         ["test"] => test::run(&workspace),
+        ["browser", rest @ ..] => browser::run(&workspace, rest),
         ["sim", rest @ ..] => sim::run(&workspace, sim::seeds(rest)?),
         ["postgres", command @ ..] => postgres::run(&workspace, command),
         ["ci"] => ci::run(&workspace),

@@ -6,19 +6,20 @@ use anyhow::{Result, bail};
 use cargo_metadata::camino::Utf8Path;
 use cargo_metadata::{Package, Target};
 
+use crate::browser;
 use crate::postgres::{self, Postgres};
 use crate::shell::{Workspace, say, works};
 use crate::sim;
 
-/// The authorization server of the end-to-end tests: a Node package.
-const OIDC: &str = "crates/valetkey/tests/oidc";
+/// The authorization server of the end-to-end tests and of the browser tests: a Node package.
+pub(crate) const OIDC: &str = "crates/valetkey/tests/oidc";
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     install(workspace, &[("cc", &["gcc", "libc6-dev"])])?;
     if !postgres::is_installed() {
         install_packages(workspace, "PostgreSQL and pgbouncer", &["postgresql", "pgbouncer"])?;
     }
-    prepare_oidc(workspace)?;
+    prepare_node(workspace, OIDC)?;
     // The end-to-end tests start the binary.
     workspace.run("cargo", &["build", "--package", "valetkey"])?;
     let postgres = Postgres::start()?;
@@ -37,6 +38,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         say("cargo-nextest is not installed: using cargo test");
         run(&["test", "--workspace", "--no-fail-fast"])?;
     }
+    browser::run(workspace, &[])?;
     sim::run(workspace, sim::SEEDS)
 }
 
@@ -49,19 +51,15 @@ fn libraries(workspace: &Workspace) -> Vec<&str> {
         .collect()
 }
 
-fn prepare_oidc(workspace: &Workspace) -> Result<()> {
-    let dir = workspace.root().join(OIDC);
-    let lock = dir.join("package-lock.json");
-    if !lock.exists() {
-        say(&format!("{OIDC} is not there: nothing to prepare"));
-        return Ok(());
-    }
+/// Installs what a Node package of the tests depends on, if that changed since the last time.
+pub(crate) fn prepare_node(workspace: &Workspace, package: &str) -> Result<()> {
+    let dir = workspace.root().join(package);
     install(workspace, &[("node", &["nodejs"]), ("npm", &["npm"])])?;
     // npm writes this file last, so that an installation that was cut off counts as missing.
     let installed = dir.join("node_modules/.package-lock.json");
-    match (changed(&installed), changed(&lock)) {
+    match (changed(&installed), changed(&dir.join("package-lock.json"))) {
         (Some(installed), Some(lock)) if installed >= lock => {
-            say(&format!("{OIDC}/node_modules is up to date"));
+            say(&format!("{package}/node_modules is up to date"));
             Ok(())
         }
         _ => workspace.run_in(&dir, "npm", &["ci", "--no-audit", "--no-fund"], &[]),
@@ -73,7 +71,7 @@ fn changed(path: &Utf8Path) -> Option<SystemTime> {
 }
 
 /// Installs the Debian packages of the programs that are missing.
-fn install(workspace: &Workspace, needed: &[(&str, &[&str])]) -> Result<()> {
+pub(crate) fn install(workspace: &Workspace, needed: &[(&str, &[&str])]) -> Result<()> {
     let missing: Vec<_> = needed
         .iter()
         .filter(|(program, _)| !works(program, &["--version"]))

@@ -1,0 +1,71 @@
+// @ts-check
+// The fixtures. A test that takes `stage` has a valetkey with a fresh data directory and an authorization server of its own;
+// every page that it opens is watched, and what is wrong in one of them fails the test.
+import { test as base, expect } from '@playwright/test';
+import { freePort } from './process.js';
+import { Provider } from './provider.js';
+import { Valetkey } from './valetkey.js';
+import { Watch } from './watch.js';
+
+export { expect };
+export { look } from './look.js';
+export { deny, signIn } from './provider.js';
+
+/**
+ * @typedef {object} Stage
+ * @property {Valetkey} valetkey
+ * @property {Provider} provider it knows the redirect URIs of connectors `account` and `other`
+ * @property {(id?: string, changes?: Record<string, unknown>) => Promise<void>} connector creates one at the provider
+ */
+
+/** @typedef {{ settings: Record<string, string>, watch: Watch, stage: Stage }} Fixtures */
+
+export const test = base.extend(
+  /** @type {import('@playwright/test').Fixtures<Fixtures, {}, import('@playwright/test').PlaywrightTestArgs & import('@playwright/test').PlaywrightTestOptions>} */ ({
+    // `test.use({ settings: { ALLOWED_RETURN_ORIGINS: '…' } })`
+    settings: [{}, { option: true }],
+
+    watch: [
+      async ({}, use) => {
+        const watch = new Watch();
+        await use(watch);
+        expect(watch.wrong, 'no violated policy, no stranger, no error in any page').toEqual([]);
+      },
+      { auto: true },
+    ],
+
+    context: async ({ context, watch }, use) => {
+      await watch.over(context);
+      await use(context);
+    },
+
+    stage: async ({ settings, watch }, use) => {
+      const port = await freePort();
+      const callback = `http://127.0.0.1:${port}/api/actions/connector/_oauth_callback`;
+      const [valetkey, provider] = await Promise.all([
+        Valetkey.start({ port, settings }),
+        Provider.start([`${callback}/account`, `${callback}/other`]),
+      ]);
+      watch.known.add(valetkey.base);
+      watch.foreign.add(/** @type {string} */ (provider.url));
+      await use({
+        valetkey,
+        provider,
+        connector: async (id = 'account', changes = {}) => {
+          await valetkey.createConnector(id, provider.connector(changes));
+        },
+      });
+      await Promise.all([valetkey.stop(), provider.stop()]);
+    },
+  }),
+);
+
+/**
+ * Another person's browser, watched as well.
+ * @param {import('@playwright/test').Browser} browser @param {Watch} watch
+ */
+export async function anotherBrowser(browser, watch) {
+  const context = await browser.newContext();
+  await watch.over(context);
+  return context;
+}

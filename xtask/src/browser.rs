@@ -1,0 +1,22 @@
+//! `cargo xtask browser`: the tests in a real browser, in `tests/browser`, and those of the browser library, in `clients/js`.
+
+use anyhow::Result;
+
+use crate::shell::Workspace;
+use crate::test::{OIDC, install, prepare_node};
+
+/// The specs and what they need: a Node package.
+const SPECS: &str = "tests/browser";
+
+/// Runs the specs that `args` name, or everything.
+pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<()> {
+    // Debian's browser; Playwright would download one of its own.
+    install(workspace, &[("chromium", &["chromium"])])?;
+    prepare_node(workspace, OIDC)?;
+    prepare_node(workspace, SPECS)?;
+    workspace.run("cargo", &["build", "--package", "valetkey"])?;
+    let binary = workspace.target().join("debug/valetkey");
+    let environment = [("VALETKEY_TEST_BINARY", binary.as_str())];
+    let command = [&["playwright", "test"], args].concat();
+    workspace.run_in(&workspace.root().join(SPECS), "npx", &command, &environment)
+}
