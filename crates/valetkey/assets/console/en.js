@@ -90,9 +90,9 @@ export const en = {
   },
   connections: {
     title: 'Connections', lead: 'Every account that is connected in this space, and whose it is.', account: 'Account', connector: 'Connector', owner: 'Owner', state: 'State',
-    expires: 'Access until', used: 'Last use', search: 'User or account', any: 'Any state', active: 'Connected', reauthorize: 'Needs a person', shared: 'Everybody (shared)',
+    expires: 'Token until', used: 'Last use', search: 'User or account', any: 'Any state', active: 'Connected', reauthorize: 'Needs a person', shared: 'Everybody (shared)',
     empty: 'No connections yet', emptyText: 'When somebody connects an account, it appears here.', none: 'No connection matches', noneText: 'Change or clear the filters.',
-    renews: 'renewed by itself', connected: 'Connected', refreshed: 'Last renewed', refreshEnds: 'Renewable until', scopes: 'Permissions', name: 'Name', noScopes: 'None were named',
+    connected: 'Connected', refreshed: 'Last renewed', refreshEnds: 'Renewable until', scopes: 'Permissions', name: 'Name', noScopes: 'None were named',
     history: 'History', historyEmpty: 'Nothing was recorded yet', historyEmptyText: 'What happens to this connection appears here.', historyNo: 'Your privileges do not include the audit log.',
     gone: 'There is no such connection', goneText: 'It was disconnected, or never existed. Its history is kept below.',
     disconnectTitle: (/** @type {string} */ who) => `Disconnect ${who}?`, disconnectText: 'The permission of this person ends at once, here and at the provider. The audit log says that you did it.',

@@ -118,7 +118,7 @@ export function Toasts() {
   return html`<div class="toasts" aria-live="polite" aria-atomic="false">
     ${list.map((t) => html`<div key=${t.id} class=${`toast ${t.tone}`}>
       <div>${t.text}${t.requestId && html`<div class="soft">${en.error.request}: <code>${shown(t.requestId)}</code></div>`}</div>
-      <button type="button" class="plain" aria-label=${en.common.dismiss} onClick=${() => set((old) => old.filter((o) => o.id !== t.id))}>×</button>
+      <button type="button" class="dismiss" aria-label=${en.common.dismiss} onClick=${() => set((old) => old.filter((o) => o.id !== t.id))}>×</button>
     </div>`)}
   </div>`;
 }
@@ -171,7 +171,7 @@ export function Busy({ label, busyLabel = '', action, kind = 'button', disabled 
 export function Table({ label, columns, rows, id }) {
   return html`<div class="table-frame" tabindex="0" role="region" aria-label=${label}><table role="table">
     <thead role="rowgroup"><tr role="row">${columns.map((c) => html`<th key=${c.name} role="columnheader" scope="col" class=${c.end ? 'end' : ''}>${c.title || html`<span class="hidden">${en.common.details}</span>`}</th>`)}</tr></thead>
-    <tbody role="rowgroup">${rows.map((row) => html`<tr key=${id(row)} role="row">${columns.map((c, at) => html`<td key=${c.name} role="cell" class=${`${at === 0 ? 'first' : ''} ${c.end ? 'end' : ''}`} data-title=${c.title}>${c.cell(row)}</td>`)}</tr>`)}</tbody>
+    <tbody role="rowgroup">${rows.map((row) => html`<tr key=${id(row)} role="row">${columns.map((c, at) => html`<td key=${c.name} role="cell" class=${`${at === 0 ? 'first' : ''} ${c.end ? 'end' : ''}`} data-title=${c.title}><div>${c.cell(row)}</div></td>`)}</tr>`)}</tbody>
   </table></div>`;
 }
 
@@ -186,7 +186,7 @@ export function Pages({ path, query, next }) {
 
 /**
  * Filters that are part of the address.
- * @param {{path: string, query: Record<string, string>, fields: {name: string, label: string, type?: string, options?: [string, string][], list?: string[]}[]}} props
+ * @param {{path: string, query: Record<string, string>, fields: {name: string, label: string, type?: string, options?: [string, string][], list?: string[], fallback?: string}[]}} props
  */
 export function Filters({ path, query, fields }) {
   const base = useId();
@@ -199,7 +199,7 @@ export function Filters({ path, query, fields }) {
   return html`<form class="filters" role="search" onSubmit=${submit}>
     ${fields.map((f) => html`<label key=${f.name} class="filter"><span>${f.label}</span>
       ${f.options
-        ? html`<select name=${f.name} value=${query[f.name] ?? ''} onChange=${(e) => e.currentTarget.form.requestSubmit()}>${f.options.map(([value, text]) => html`<option key=${value} value=${value} selected=${(query[f.name] ?? '') === value}>${text}</option>`)}</select>`
+        ? html`<select name=${f.name} value=${query[f.name] ?? f.fallback ?? ''} onChange=${(e) => e.currentTarget.form.requestSubmit()}>${f.options.map(([value, text]) => html`<option key=${value} value=${value} selected=${(query[f.name] ?? f.fallback ?? '') === value}>${text}</option>`)}</select>`
         : html`<input name=${f.name} type=${f.type ?? 'search'} defaultValue=${query[f.name] ?? ''} key=${query[f.name] ?? ''} autocomplete="off" spellcheck=${false} maxlength="255" list=${f.list ? `${base}-${f.name}` : undefined} />`}
       ${f.list && html`<datalist id=${`${base}-${f.name}`}>${f.list.map((value) => html`<option key=${value} value=${value} />`)}</datalist>`}
     </label>`)}

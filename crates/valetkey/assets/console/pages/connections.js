@@ -16,13 +16,6 @@ const at = (c) => `/connections/${[c.connector_id, c.owner, c.connection].map(en
 export const ownerName = (/** @type {string} */ owner) => (owner === 'shared' ? en.connections.shared : shown(owner, 60));
 export const accountName = (account) => shown(account?.label || account?.id || '', 80);
 
-/** When the access ends that cannot be renewed by itself. */
-function Expiry({ connection: c }) {
-  if (c.refresh_expires_at) return html`<${Time} at=${c.refresh_expires_at} />`;
-  if (c.refreshed_at || !c.expires_at) return html`<span class="soft">${en.connections.renews}</span>`;
-  return html`<${Time} at=${c.expires_at} />`;
-}
-
 export function Connections({ query }) {
   const { connector, state, search, after } = query;
   const { data, error, loading, reload } = useData(
@@ -34,7 +27,7 @@ export function Connections({ query }) {
     { name: 'account', title: en.connections.account, cell: (c) => html`<span class="named"><${TypeIcon} type=${c.connector_type_id} /><span><a href=${href(at(c))}>${accountName(c.account) || en.common.unknown}</a><span class="soft small block">${shown(c.connector_name, 60)}</span></span></span>` },
     { name: 'owner', title: en.connections.owner, cell: (c) => html`${ownerName(c.owner)}${c.connection !== 'default' && html` <code>${shown(c.connection)}</code>`}` },
     { name: 'state', title: en.connections.state, cell: (c) => html`<${Pill} state=${c.state} />${c.cause && html`<span class="soft small block">${en.cause[c.cause] ?? shown(c.cause)}</span>`}` },
-    { name: 'expires', title: en.connections.expires, cell: (c) => html`<${Expiry} connection=${c} />` },
+    { name: 'expires', title: en.connections.expires, cell: (c) => html`<${Time} at=${c.expires_at} none="–" />` },
     { name: 'used', title: en.connections.used, cell: (c) => html`<${Time} at=${c.used_at} none=${en.common.never} />` },
   ];
   return html`<${Heading} title=${en.connections.title} lead=${en.connections.lead} />
@@ -78,7 +71,7 @@ export function ConnectionPage({ connector, owner, connection, query }) {
         [en.connections.state, html`<${Pill} state=${found.state} />`], [en.connections.owner, ownerName(owner)],
         [en.connections.account, accountName(found.account)], [en.connections.connector, html`<a href=${href(`/connectors/${encodeURIComponent(connector)}`)}>${shown(found.connector_name)}</a>`],
         [en.connections.name, connection === 'default' ? '' : shown(connection)], [en.connections.connected, html`<${Time} at=${found.connected_at} />`],
-        [en.connections.refreshed, found.refreshed_at && html`<${Time} at=${found.refreshed_at} />`], [en.connections.expires, html`<${Expiry} connection=${found} />`],
+        [en.connections.refreshed, found.refreshed_at && html`<${Time} at=${found.refreshed_at} />`], [en.connections.expires, found.expires_at && html`<${Time} at=${found.expires_at} />`], [en.connections.refreshEnds, found.refresh_expires_at && html`<${Time} at=${found.refresh_expires_at} />`],
         [en.connections.used, html`<${Time} at=${found.used_at} none=${en.common.never} />`], [en.connections.scopes, html`<${Scopes} scopes=${found.scopes} none=${en.connections.noScopes} />`],
       ]} /></section>`}
     <h2>${en.connections.history}</h2>

@@ -14,7 +14,7 @@ function sums(series, length, subject, type) {
   const found = { ok: empty(), failed: empty() };
   for (const s of series) {
     if (s.subject !== subject || (type && s.connector_type_id !== type)) continue;
-    s.counts.forEach((n, at) => { found[s.outcome][at] += n; });
+    s.counts.forEach((n, at) => { found[s.outcome][at] = (found[s.outcome][at] ?? 0) + n; });
   }
   const total = (list) => list.reduce((a, b) => a + b, 0);
   return { ...found, allOk: total(found.ok), allFailed: total(found.failed) };
@@ -35,6 +35,10 @@ function Plot({ times, sums: data, label }) {
   useEffect(() => {
     let plot = null;
     const dark = matchMedia('(prefers-color-scheme: dark)');
+    // Hours within two days, dates beyond.
+    const short = times.at(-1) - times[0] < 172_800;
+    const format = new Intl.DateTimeFormat('en', short ? { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' } : { day: 'numeric', month: 'short' });
+    const clock = (seconds) => format.format(seconds * 1000);
     const draw = () => {
       plot?.destroy();
       const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -43,7 +47,7 @@ function Plot({ times, sums: data, label }) {
       plot = new uPlot({
         width: box.current.clientWidth, height: 180, legend: { show: false }, cursor: { drag: { x: false, y: false }, points: { size: 6 } },
         padding: [8, 8, 0, 0], scales: { y: { range: (_, __, max) => [0, Math.max(4, max * 1.1)] } },
-        axes: [{ ...axis, space: 70 }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7], values: (_, all) => all.map(count) }],
+        axes: [{ ...axis, space: 70, size: 28, values: (_, all) => all.map(clock) }, { ...axis, size: 44, incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7], values: (_, all) => all.map(count) }],
         series: [{}, line(en.health.ok, '--good'), line(en.health.failed, '--bad')],
       }, [times, data.ok, data.failed], box.current);
     };
@@ -76,8 +80,8 @@ export function Health({ query }) {
     ...SUBJECTS.map((s) => ({ name: s, title: en.health[s], cell: cell(s) })),
   ];
   return html`<${Style} /><${Heading} title=${en.health.title} lead=${en.health.lead}><button type="button" class="button quiet" onClick=${reload}>${en.health.reload}</button><//>
-    <${Filters} path="/health" query=${{ ...query, hours: String(hours) }} fields=${[
-      { name: 'hours', label: en.health.range, options: Object.entries(en.health.hours) },
+    <${Filters} path="/health" query=${query} fields=${[
+      { name: 'hours', label: en.health.range, options: Object.entries(en.health.hours), fallback: '24' },
       { name: 'type', label: en.health.type, options: [['', en.health.every], ...types.map((t) => [t, shown(t)])] },
     ]} />
     <${ErrorNote} error=${error} retry=${reload} />
