@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Transfer,
+    Vault,
 };
 
 /// What an operation of the store answers.
@@ -139,6 +140,19 @@ carried! {
         reads get_key(id: &KeyId) -> Option<KeyRow>;
         reads list_keys() -> Vec<KeyRow>;
         writes delete_key(id: &KeyId, audit: AuditRow) -> bool;
+    }
+}
+
+carried! {
+    Sessions {
+        writes put_session(row: SessionRow, audit: AuditRow) -> ();
+        reads get_session(hash: &Digest) -> Option<SessionRow>;
+        writes touch_session(hash: &Digest, at: Timestamp) -> ();
+        writes delete_session(hash: &Digest, audit: AuditRow) -> bool;
+        writes delete_sessions_of(person: &KeyId, audit: AuditRow) -> u64;
+        writes put_sign_in_link(hash: Digest, expires_at: Timestamp, audit: AuditRow) -> ();
+        writes take_sign_in_link(hash: &Digest, now: Timestamp) -> bool;
+        writes sweep_sessions(now: Timestamp, limit: u32) -> u64;
     }
 }
 

@@ -5,6 +5,7 @@
 //! the one that the flow was started for.
 
 mod keep;
+mod person;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::grant::{Minted, NewGrant};
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
 
+use person::{check_person, in_session};
 pub(crate) use stranger::Strangers;
 
 /// What a browser brings back.
@@ -150,7 +152,10 @@ impl Engine {
         page.flow = known
             .as_ref()
             .map(|f| (f.key.clone(), f.started_by.clone(), f.id.clone()));
-        let stranger = known.as_ref().is_none_or(|flow| self.is_stranger(flow, request));
+        let person = self.person_of(known.as_ref(), request).await?;
+        let stranger = known
+            .as_ref()
+            .is_none_or(|flow| self.is_stranger(flow, person.as_ref(), request));
         if stranger {
             self.count_stranger(&request.address)?;
         }
@@ -175,14 +180,16 @@ impl Engine {
             }
         };
         let cookie = self.cookie_name(&flow.id);
-        if !same_browser(&flow, request.cookies.get(&cookie).map(String::as_str)) {
+        if in_session(&flow) {
+            check_person(&flow, person.as_ref(), page)?;
+        } else if !same_browser(&flow, request.cookies.get(&cookie).map(String::as_str)) {
             return Err(Error::new(
                 ErrorCode::FlowBrowserMismatch,
                 "this was started in another browser, so it cannot be finished here. Go back and connect again",
             ));
         }
         let payload = self.open_payload(&flow).await?;
-        page.expired_cookie = Some(cookie);
+        page.expired_cookie = Some(cookie).filter(|_| !in_session(&flow));
         page.connector = Some(flow.key.connector.clone());
         page.return_url = payload.return_url.as_deref().and_then(|u| Url::parse(u).ok());
         Ok(Taken { flow, payload })
@@ -204,7 +211,8 @@ impl Engine {
             .filter(|c| c.row.version == payload.version)
             .ok_or_else(connector_changed)?;
         // Decisions are made at use time: a key that was invalidated in between finishes nothing.
-        if self.store.get_key(&flow.started_by).await?.is_none() {
+        // Of a session that is looked at when the browser is.
+        if !in_session(flow) && self.store.get_key(&flow.started_by).await?.is_none() {
             return Err(Error::new(
                 ErrorCode::ConnectNotAllowed,
                 "whoever started this may no longer connect accounts; ask an administrator",

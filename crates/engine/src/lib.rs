@@ -29,6 +29,7 @@ mod restored;
 mod revoke;
 mod rotation;
 mod sealing;
+mod session;
 mod settings;
 mod status;
 mod sweep;
@@ -61,6 +62,7 @@ pub use reseal::{Pass, ResealState, Resealing, Tally};
 pub use restored::{HighWater, Restored};
 pub use rotation::Exchange;
 pub use sealing::{DataKeyView, MasterKeyView, REREAD_KEYS_EVERY, SealingView};
+pub use session::{NewSession, SessionView, Visitor};
 pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, EndNotice, EndReason, UserAuthStatus};
 pub use vault::{OpenVault, OpenVaultError, open_vault};
@@ -107,6 +109,7 @@ pub struct Engine {
     /// Names this process in leases.
     holder: String,
     key_hashing: hmac::Key,
+    session_hashing: hmac::Key,
     keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
     strangers: callback::Strangers,
@@ -136,6 +139,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("api key hash"));
+        let session_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("session hash"));
         let cached = parts.settings.cached_connections;
         let crowds = crowd::Crowds::new(&parts.settings.calls);
         let slots = background::Slots::new(
@@ -156,6 +160,7 @@ impl Engine {
             metrics: Metrics::default(),
             holder,
             key_hashing,
+            session_hashing,
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
             strangers: callback::Strangers::default(),

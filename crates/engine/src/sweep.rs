@@ -7,7 +7,7 @@ use crate::error::Result;
 const BATCH: u32 = 1_000;
 
 impl Engine {
-    /// Removes flows that ended, counted attempts that no limit looks at any more, and tombstones that are old enough. How
+    /// Removes flows and sessions that ended, counted attempts that no limit looks at any more, and tombstones that are old enough. How
     /// many rows went.
     pub async fn sweep(&self) -> Result<u64> {
         let now = self.clock.now();
@@ -16,14 +16,19 @@ impl Engine {
             .authorize_limit
             .window
             .max(self.settings.callback_limit.window)
+            .max(self.settings.sign_in_limit.window)
             .max(self.settings.flow_ttl);
         let mut removed = 0;
         loop {
             let flows = self.store.sweep_flows(now, BATCH).await?;
+            let sessions = self.store.sweep_sessions(now, BATCH).await?;
             let attempts = self.store.sweep_limits(now.minus(window), BATCH).await?;
             let tombstones = self.store.sweep_tombstones(now, BATCH).await?;
-            removed += flows + attempts + tombstones;
-            if [flows, attempts, tombstones].into_iter().all(|n| n < u64::from(BATCH)) {
+            removed += flows + sessions + attempts + tombstones;
+            if [flows, sessions, attempts, tombstones]
+                .into_iter()
+                .all(|n| n < u64::from(BATCH))
+            {
                 return Ok(removed);
             }
         }

@@ -186,7 +186,8 @@ pub struct JobRow {
     pub created_at: Timestamp,
 }
 
-/// A table, as [`crate::Transfer`] names them. Counted attempts are not moved: limits begin anew.
+/// A table, as [`crate::Transfer`] names them. Counted attempts are not moved: limits begin anew. Sessions and sign-in links are
+/// not moved either: people sign in again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// The installation and its wrapped keys: one record.
@@ -335,6 +336,29 @@ pub enum BoundBrowser {
     Already(Box<FlowRow>),
     /// There is no waiting flow with this ticket.
     Unknown,
+}
+
+/// A browser that is signed in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRow {
+    /// A keyed hash of what the browser's cookie holds.
+    pub hash: Digest,
+    /// Who: the id of the API key that was presented, or a name of the same form that no key has.
+    pub person: KeyId,
+    /// For people.
+    pub name: String,
+    /// The user that the person is.
+    pub profile_uid: Option<ProfileUid>,
+    /// What it allows; `None` for what the API key of this person allows at the moment.
+    pub privileges: Option<Vec<String>>,
+    /// Where it is valid; `*` for everywhere. The API key's spaces count instead, if there is one.
+    pub spaces: Vec<String>,
+    /// When the person signed in.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute or so.
+    pub seen_at: Timestamp,
+    /// When it ends, whatever happens.
+    pub expires_at: Timestamp,
 }
 
 /// An API key.

@@ -11,6 +11,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod refreshes;
+mod sessions;
 mod transfer;
 mod vault;
 
@@ -20,9 +21,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, SpaceId};
+use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 use valetkey_store::StoreError;
-use valetkey_store::rows::{AuditEntry, ConnectionRow, ConnectorRow, FlowRow, JobRow, KeyRow, VaultRow};
+use valetkey_store::rows::{AuditEntry, ConnectionRow, ConnectorRow, FlowRow, JobRow, KeyRow, SessionRow, VaultRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -48,6 +49,8 @@ struct Tables {
     vault: Option<VaultRow>,
     probes: u64,
     keys: BTreeMap<KeyId, KeyRow>,
+    sessions: BTreeMap<[u8; 32], SessionRow>,
+    links: BTreeMap<[u8; 32], Timestamp>,
     connectors: BTreeMap<(SpaceId, ConnectorId), ConnectorRow>,
     flows: BTreeMap<[u8; 32], FlowRow>,
     connections: BTreeMap<ConnectionKey, ConnectionRow>,

@@ -16,10 +16,11 @@ use tokio::sync::Notify;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Transfer,
+    Vault,
 };
 
 use crate::life::Life;
@@ -259,6 +260,41 @@ impl Keys for Faults {
 
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {
         pass!(self, delete_key(id, audit))
+    }
+}
+
+#[async_trait]
+impl Sessions for Faults {
+    async fn put_session(&self, row: SessionRow, audit: AuditRow) -> Result<()> {
+        pass!(self, put_session(row, audit))
+    }
+
+    async fn get_session(&self, hash: &Digest) -> Result<Option<SessionRow>> {
+        pass!(self, get_session(hash))
+    }
+
+    async fn touch_session(&self, hash: &Digest, at: Timestamp) -> Result<()> {
+        pass!(self, touch_session(hash, at))
+    }
+
+    async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool> {
+        pass!(self, delete_session(hash, audit))
+    }
+
+    async fn delete_sessions_of(&self, person: &KeyId, audit: AuditRow) -> Result<u64> {
+        pass!(self, delete_sessions_of(person, audit))
+    }
+
+    async fn put_sign_in_link(&self, hash: Digest, expires_at: Timestamp, audit: AuditRow) -> Result<()> {
+        pass!(self, put_sign_in_link(hash, expires_at, audit))
+    }
+
+    async fn take_sign_in_link(&self, hash: &Digest, now: Timestamp) -> Result<bool> {
+        pass!(self, take_sign_in_link(hash, now))
+    }
+
+    async fn sweep_sessions(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_sessions(now, limit))
     }
 }
 

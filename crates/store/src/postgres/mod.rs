@@ -33,6 +33,7 @@ mod pool;
 mod reader;
 mod refresh;
 mod session;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod transfer;

@@ -29,6 +29,7 @@ mod migrate;
 mod open;
 mod reader;
 mod refresh;
+mod sessions;
 #[cfg(test)]
 mod tests;
 mod transfer;

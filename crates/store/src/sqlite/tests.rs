@@ -4,10 +4,11 @@ use rusqlite::{Connection, StatementStatus, params};
 use tempfile::TempDir;
 
 use super::{
-    audit, checkpoint, connections, connectors, files, flows, jobs, keys, limits, migrate, open, refresh, vault, writer,
+    audit, checkpoint, connections, connectors, files, flows, jobs, keys, limits, migrate, open, refresh, sessions,
+    vault, writer,
 };
 
-const SUBJECTS: [&[&str]; 12] = [
+const SUBJECTS: [&[&str]; 13] = [
     audit::ALL,
     checkpoint::ALL,
     connections::ALL,
@@ -18,6 +19,7 @@ const SUBJECTS: [&[&str]; 12] = [
     limits::ALL,
     migrate::ALL,
     refresh::ALL,
+    sessions::ALL,
     vault::ALL,
     writer::ALL,
 ];

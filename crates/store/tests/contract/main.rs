@@ -13,6 +13,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod refresh;
+mod sessions;
 mod transfer;
 mod upkeep;
 mod vault;
@@ -88,6 +89,14 @@ contract! {
         an_id_is_used_once
         keys_are_listed_oldest_first
         a_removed_key_is_gone;
+    sessions:
+        a_session_is_read_back_as_it_was_written
+        a_use_of_a_session_is_noted_and_never_taken_back
+        a_session_that_was_ended_is_gone
+        all_sessions_of_a_person_end_at_once
+        a_link_signs_in_once
+        of_racing_browsers_one_takes_a_link
+        sweeping_removes_sessions_and_links_that_ended;
     connectors:
         a_connector_is_read_back_as_it_was_written
         an_id_is_used_once_in_a_space

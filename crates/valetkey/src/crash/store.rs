@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Transfer,
+    Vault,
 };
 
 use super::Plan;
@@ -61,6 +62,19 @@ crashing! {
         get_key(id: &KeyId) -> Option<KeyRow>;
         list_keys() -> Vec<KeyRow>;
         delete_key(id: &KeyId, audit: AuditRow) -> bool;
+    }
+}
+
+crashing! {
+    Sessions {
+        put_session(row: SessionRow, audit: AuditRow) -> ();
+        get_session(hash: &Digest) -> Option<SessionRow>;
+        touch_session(hash: &Digest, at: Timestamp) -> ();
+        delete_session(hash: &Digest, audit: AuditRow) -> bool;
+        delete_sessions_of(person: &KeyId, audit: AuditRow) -> u64;
+        put_sign_in_link(hash: Digest, expires_at: Timestamp, audit: AuditRow) -> ();
+        take_sign_in_link(hash: &Digest, now: Timestamp) -> bool;
+        sweep_sessions(now: Timestamp, limit: u32) -> u64;
     }
 }
 

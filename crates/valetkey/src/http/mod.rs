@@ -15,6 +15,7 @@ mod pages;
 mod router;
 mod sealing;
 mod serve;
+mod session;
 mod tokens;
 
 pub(crate) use front::{Front, FrontMetrics};

@@ -37,5 +37,6 @@ mod restore;
 mod return_url;
 mod rotation;
 mod secrets;
+mod sessions;
 mod step_up;
 mod stop;
