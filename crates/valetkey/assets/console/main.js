@@ -89,12 +89,12 @@ function Guard({ children }) {
   return error ? html`<${ErrorNote} error=${{ message: en.error.broken }} retry=${reset} />` : children;
 }
 
-function Frame() {
+function Frame({ entered }) {
   const here = usePlace();
   const { can } = useSession();
   const [open, setOpen] = useState(false);
   const content = useRef(null);
-  const first = useRef(true);
+  const first = useRef(!entered);
   const home = can('connectors:read') ? '/connectors' : '/mine';
   let found = null;
   for (const [pattern, page, nav] of ROUTES) {
@@ -135,6 +135,7 @@ function Frame() {
 
 function App() {
   const [session, setSession] = useState(null);
+  const [entered, setEntered] = useState(false);
   const [error, setError] = useState(null);
   const { path, query } = usePlace();
   const load = () => { setError(null); call('GET', '/api/session', undefined, { stay: true }).then(setSession, setError); };
@@ -143,9 +144,9 @@ function App() {
   if (!session) return html`<${Loading} />`;
   if (!session.signed_in || (path === '/sign-in' && location.hash.length > 1)) {
     if (path !== '/sign-in') go(href('/sign-in', { to: path === '/' ? '' : path + location.search }), true);
-    return html`<${SignIn} session=${session} query=${path === '/sign-in' ? query : place().query} onSession=${setSession} />`;
+    return html`<${SignIn} session=${session} query=${path === '/sign-in' ? query : place().query} onSession=${(next) => { setEntered(true); setSession(next); }} />`;
   }
-  return html`<${SessionContext.Provider} value=${session}><${Frame} /><//>`;
+  return html`<${SessionContext.Provider} value=${session}><${Frame} entered=${entered} /><//>`;
 }
 
 followLinks();
