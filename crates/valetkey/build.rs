@@ -26,7 +26,10 @@ fn main() -> io::Result<()> {
         let name = name.to_string_lossy().replace('\\', "/");
         // A bare name needs an import map, and that would have to be inline.
         let text = fs::read_to_string(file)?.replace("from\"preact\"", "from\"./preact.mjs\"");
-        let (plain, packed) = (out.join(format!("console-{number}")), out.join(format!("console-{number}.gz")));
+        let (plain, packed) = (
+            out.join(format!("console-{number}")),
+            out.join(format!("console-{number}.gz")),
+        );
         let mut encoder = GzEncoder::new(fs::File::create(&packed)?, Compression::best());
         encoder.write_all(text.as_bytes())?;
         encoder.finish()?;
@@ -48,7 +51,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|e| ["js", "mjs", "css"].iter().any(|known| e == *known)) {
+        } else if path
+            .extension()
+            .is_some_and(|e| ["js", "mjs", "css"].iter().any(|known| e == *known))
+        {
             files.push(path);
         }
     }

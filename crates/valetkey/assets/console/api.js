@@ -60,7 +60,7 @@ export async function call(method, path, body, { signal, query, stay } = {}) {
 /** @param {string} path @param {Record<string, unknown>} [query] @param {AbortSignal} [signal] */
 export const get = (path, query, signal) => call('GET', path, undefined, { query, signal });
 /** @param {string} path @param {unknown} [body] */
-export const post = (path, body = {}) => call('POST', path, body);
+export const post = (path, body = {}, signal = /** @type {AbortSignal | undefined} */ (undefined)) => call('POST', path, body, { signal });
 
 /**
  * What `load` brings: again when `keys` change, and when `reload` is called. A later request cancels an earlier one.
@@ -111,6 +111,7 @@ export function flowResult() {
   for (const name of ['oauth_authorization', 'connector_id', 'status_code', 'error', 'auto_close']) query.delete(name);
   const rest = query.toString();
   history.replaceState(null, '', location.pathname + (rest ? `?${rest}` : ''));
+  /** @type {any} */
   let pending = null;
   try { pending = JSON.parse(sessionStorage.getItem(PENDING) ?? 'null'); } catch { /* nothing that we wrote */ }
   sessionStorage.removeItem(PENDING);

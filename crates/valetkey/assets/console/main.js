@@ -25,6 +25,7 @@ function Health(props) {
 }
 
 /** Path, what is shown there, and which entry of the navigation it belongs to. Fixed names come before parts that vary. */
+/** @type {[string, any, string][]} */
 const ROUTES = [
   ['/mine', Mine, 'mine'], ['/types', Types, 'types'], ['/connectors', Connectors, 'connectors'], ['/connectors/new', NewConnector, 'connectors'],
   ['/connectors/:id', (p) => html`<${ConnectorPage} ...${p} tab="" />`, 'connectors'],
@@ -96,6 +97,7 @@ function Frame({ entered }) {
   const content = useRef(null);
   const first = useRef(!entered);
   const home = can('connectors:read') ? '/connectors' : '/mine';
+  /** @type {any} */
   let found = null;
   for (const [pattern, page, nav] of ROUTES) {
     const parts = match(pattern, here.path);

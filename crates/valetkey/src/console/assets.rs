@@ -45,6 +45,8 @@ impl Embedded {
 
     /// Whether every page needs it. What is left out is loaded when its page is opened.
     pub(crate) fn is_first(&self) -> bool {
-        self.media_type().starts_with("text/javascript") && !self.name.contains("uplot") && !self.name.ends_with("health.js")
+        self.media_type().starts_with("text/javascript")
+            && !self.name.contains("uplot")
+            && !self.name.ends_with("health.js")
     }
 }

@@ -120,10 +120,9 @@ async fn isolate(request: Request, next: Next) -> Response {
     } else {
         next.run(request).await
     };
-    response.headers_mut().insert(
-        "cross-origin-resource-policy",
-        HeaderValue::from_static("same-origin"),
-    );
+    response
+        .headers_mut()
+        .insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     response
 }
 
@@ -189,7 +188,10 @@ mod tests {
             ("sec-fetch-dest", "document"),
         ];
         assert!(!is_foreign(&Method::GET, &headers(&link)));
-        assert!(!is_foreign(&Method::GET, &headers(&[("sec-fetch-site", "same-origin")])));
+        assert!(!is_foreign(
+            &Method::GET,
+            &headers(&[("sec-fetch-site", "same-origin")])
+        ));
     }
 
     #[test]

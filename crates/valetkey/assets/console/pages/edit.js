@@ -26,6 +26,7 @@ export function EditConnector({ connector, onSaved }) {
   return html`<${Form} type=${type} connector=${connector} onSaved=${onSaved} key=${connector.updated_at} />`;
 }
 
+/** @param {any} props */
 function Form({ type, connector = null, onSaved = (/** @type {any} */ _) => {} }) {
   const usual = type.auth_types.find((a) => a.recommended) ?? type.auth_types[0];
   const [name, setName] = useState(connector?.name ?? '');
@@ -53,6 +54,7 @@ function Form({ type, connector = null, onSaved = (/** @type {any} */ _) => {} }
     setBusy(true);
     setError(null);
     try {
+      /** @type {any} */
       const body = { name, config: collect(configFields, values) };
       // Nothing touched: nothing sent, and everything kept. A secret left empty is kept as well.
       if (!connector || !same || Object.keys(typed).length) {

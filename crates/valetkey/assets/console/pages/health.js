@@ -33,6 +33,7 @@ function Style() {
 function Plot({ times, sums: data, label }) {
   const box = useRef(null);
   useEffect(() => {
+    /** @type {any} */
     let plot = null;
     const dark = matchMedia('(prefers-color-scheme: dark)');
     // Hours within two days, dates beyond.

@@ -29,7 +29,7 @@ export function SignIn({ session, query, onSession }) {
       setKey('');
       history.replaceState(null, '', to ? `${prefix(place().space)}/app${to}` : href('/'));
       onSession(next);
-    } catch (refusal) {
+    } catch (/** @type {any} */ refusal) {
       setError(body.link && refusal.status === 401 ? { ...refusal, message: en.session.linkFailed } : refusal);
       setLinked(false);
       setBusy(false);
