@@ -11,8 +11,10 @@ mod jobs;
 mod keys;
 mod limits;
 mod refreshes;
+mod tallies;
 mod transfer;
 mod vault;
+mod walks;
 
 pub(crate) use refreshes::renew;
 
@@ -54,6 +56,7 @@ struct Tables {
     jobs: BTreeMap<(SpaceId, String), JobRow>,
     audit: BTreeMap<i64, AuditEntry>,
     attempts: Vec<limits::Attempt>,
+    tallies: BTreeMap<tallies::Key, i64>,
 }
 
 impl fmt::Debug for MemoryStore {

@@ -33,12 +33,20 @@ pub(super) struct Migration {
 }
 
 /// Every step, in order, without a gap.
-pub(super) const STEPS: &[Migration] = &[Migration {
-    number: 1,
-    name: "initial",
-    works_since: 1,
-    sql: include_str!("../../migrations/postgres/0001_initial.sql"),
-}];
+pub(super) const STEPS: &[Migration] = &[
+    Migration {
+        number: 1,
+        name: "initial",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0001_initial.sql"),
+    },
+    Migration {
+        number: 2,
+        name: "lists",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0002_lists.sql"),
+    },
+];
 
 /// Made before any migration, so it is none itself. The row with the number 0 is the one to lock.
 const TABLE: &str = "BEGIN;

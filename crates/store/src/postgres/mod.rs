@@ -33,11 +33,13 @@ mod pool;
 mod reader;
 mod refresh;
 mod session;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod values;
 mod vault;
+mod walk;
 
 use std::fmt;
 

@@ -2,14 +2,14 @@
 
 use tokio_postgres::Client;
 
-use super::{audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, vault};
+use super::{audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, tallies, vault, walk};
 
 #[path = "../../tests/support/place.rs"]
 pub(super) mod place;
 
 use place::{Schema, connect, open as open_store};
 
-const SUBJECTS: [&[&str]; 11] = [
+const SUBJECTS: [&[&str]; 13] = [
     audit::ALL,
     connections::ALL,
     connectors::ALL,
@@ -20,7 +20,9 @@ const SUBJECTS: [&[&str]; 11] = [
     migrate::ALL,
     open::ALL,
     refresh::ALL,
+    tallies::ALL,
     vault::ALL,
+    walk::ALL,
 ];
 
 #[tokio::test]

@@ -35,6 +35,11 @@ pub(super) const STEPS: &[Migration] = &[
         name: "restored",
         sql: include_str!("../../migrations/sqlite/0003_restored.sql"),
     },
+    Migration {
+        number: 4,
+        name: "lists",
+        sql: include_str!("../../migrations/sqlite/0004_lists.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself.

@@ -29,12 +29,14 @@ mod migrate;
 mod open;
 mod reader;
 mod refresh;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod transfer;
 #[cfg(test)]
 mod upgrade;
 mod vault;
+mod walk;
 mod writer;
 
 use std::fmt;
