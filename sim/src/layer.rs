@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, TallyRow,
+    VaultRow, Walk,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Transfer,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies, Transfer,
     Vault,
 };
 
@@ -189,6 +190,9 @@ carried! {
         reads list_connections(
             space: &SpaceId, connector: &ConnectorId, after: Option<&ConnectionKey>, limit: u32
         ) -> Vec<ConnectionRow>;
+        reads walk_connections(
+            space: &SpaceId, walk: &Walk, after: Option<&Place>, limit: u32
+        ) -> Vec<ConnectionRow>;
         reads list_owned(space: &SpaceId, owner: &Owner, limit: u32) -> Vec<ConnectionRow>;
         reads shares_account(key: &ConnectionKey, account_id: &str) -> bool;
         reads scan_connections(after: Option<&ConnectionKey>, limit: u32) -> Vec<ConnectionRow>;
@@ -242,6 +246,14 @@ carried! {
     AuditLog {
         writes append_audit(rows: Vec<AuditRow>) -> ();
         reads list_audit(filter: &AuditFilter) -> Vec<AuditEntry>;
+    }
+}
+
+carried! {
+    Tallies {
+        writes add_tallies(rows: Vec<TallyRow>) -> ();
+        reads list_tallies(space: &SpaceId, from: Timestamp, to: Timestamp) -> Vec<TallyRow>;
+        writes sweep_tallies(before: Timestamp, limit: u32) -> u64;
     }
 }
 

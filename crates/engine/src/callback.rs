@@ -14,7 +14,7 @@ use std::sync::Arc;
 use url::Url;
 use valetkey_core::{ConnectionKey, ConnectorId, ErrorCode, KeyId, Secret, SpaceId};
 use valetkey_oauth::{Callback, Grant, ProviderError, TokenError, TokenRequest};
-use valetkey_store::rows::{FlowRow, TakenFlow};
+use valetkey_store::rows::{FlowRow, Subject, TakenFlow};
 
 use crate::Engine;
 use crate::caller::Audit;
@@ -100,6 +100,7 @@ impl Engine {
             details: Vec::new(),
         };
         page.result = self.finish(&request, &mut page).await;
+        self.tally_flow(&page).await;
         match &page.result {
             Ok(()) => self.metrics.flow("completed"),
             Err(error) => {
@@ -121,6 +122,19 @@ impl Engine {
             }
         }
         page
+    }
+
+    /// Counts a flow that came to its end in the browser that began it. Whatever else comes is no flow of anybody's.
+    async fn tally_flow(&self, page: &CallbackPage) {
+        let Some((key, ..)) = page.flow.as_ref().filter(|_| page.connector.is_some()) else {
+            return;
+        };
+        match self.load_connector(&key.space, &key.connector).await {
+            Ok(Some(connector)) => self.count_end(&connector, Subject::Flow, page.result.is_ok()),
+            // Of a connector that is gone the type is not known.
+            Ok(None) => {}
+            Err(error) => tracing::debug!(code = %error.code, "the end of a flow is not in the tally"),
+        }
     }
 
     async fn finish(&self, request: &CallbackRequest, page: &mut CallbackPage) -> Result<()> {

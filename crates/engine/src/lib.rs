@@ -19,8 +19,10 @@ mod due;
 mod error;
 pub mod flow;
 mod grant;
+mod health;
 pub mod journal;
 mod key;
+mod list;
 mod metrics;
 mod outage;
 mod refresh;
@@ -56,7 +58,9 @@ pub use caller::Caller;
 pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
+pub use health::{Health, HealthSeries};
 pub use key::{KeyView, NewKey};
+pub use list::{ConnectionPage, ConnectionQuery, ConnectionView, ListedState};
 pub use metrics::Metrics;
 pub use reseal::{Pass, ResealState, Resealing, Tally};
 pub use restored::{HighWater, Restored};
@@ -126,6 +130,7 @@ pub struct Engine {
     stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
     uses_crowd: Notify,
+    tallies: health::Tallies,
     /// When the use of a connection was last noted in its row.
     noted_uses: Cache<ConnectionKey, Duration>,
     slots: Arc<background::Slots>,
@@ -177,6 +182,7 @@ impl Engine {
             stopping: CancellationToken::new(),
             uses: Mutex::default(),
             uses_crowd: Notify::new(),
+            tallies: health::Tallies::default(),
             noted_uses: Cache::new(cached),
             slots,
             stumbles: Cache::new(10_000),

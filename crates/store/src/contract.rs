@@ -10,7 +10,8 @@ use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp
 use crate::StoreError;
 use crate::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow,
+    TallyRow, VaultRow, Walk,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -27,6 +28,7 @@ pub trait Store:
     + Jobs
     + AuditLog
     + Limits
+    + Tallies
     + Transfer
     + fmt::Debug
 {
@@ -43,6 +45,7 @@ impl<T> Store for T where
         + Jobs
         + AuditLog
         + Limits
+        + Tallies
         + Transfer
         + fmt::Debug
 {
@@ -202,6 +205,16 @@ pub trait Connections: Send + Sync {
         limit: u32,
     ) -> Result<Vec<ConnectionRow>>;
 
+    /// Goes along an index through the connections of a space, after `after`, at most `limit`, tombstones included. It
+    /// costs the rows that come, whatever else is stored; which of them are wanted is for the caller to say.
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>>;
+
     /// The connections that one owner has in a space, without tombstones, at most `limit`, ordered by connector and name.
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>>;
 
@@ -346,4 +359,17 @@ pub trait Limits: Send + Sync {
 
     /// Removes counted attempts older than `before`, at most `limit`. How many there were.
     async fn sweep_limits(&self, before: Timestamp, limit: u32) -> Result<u64>;
+}
+
+/// How often things went well or not, by time.
+#[async_trait]
+pub trait Tallies: Send + Sync {
+    /// Adds counts to those that are there, all or none.
+    async fn add_tallies(&self, rows: Vec<TallyRow>) -> Result<()>;
+
+    /// The counts of a space from `from` on and before `to`, by time. Costs these, not what else is stored.
+    async fn list_tallies(&self, space: &SpaceId, from: Timestamp, to: Timestamp) -> Result<Vec<TallyRow>>;
+
+    /// Removes counts of before `before`, at most `limit`. How many there were.
+    async fn sweep_tallies(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }

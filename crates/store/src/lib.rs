@@ -19,7 +19,7 @@ pub mod rows;
 pub mod sqlite;
 
 pub use contract::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, Tallies, Transfer, Vault,
 };
 pub use copy::{Copied, CopyError, copy};
 pub use error::StoreError;

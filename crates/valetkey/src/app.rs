@@ -304,6 +304,7 @@ impl App {
         self.tasks.wait().await;
         drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
+        self.engine.flush_tallies().await.context("the last counts")?;
         water.await?.keep(&self.engine).await?;
         self.place.close();
         Ok(())

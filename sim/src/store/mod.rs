@@ -12,8 +12,10 @@ mod keys;
 mod limits;
 mod refreshes;
 mod sessions;
+mod tallies;
 mod transfer;
 mod vault;
+mod walks;
 
 pub(crate) use refreshes::renew;
 
@@ -57,6 +59,7 @@ struct Tables {
     jobs: BTreeMap<(SpaceId, String), JobRow>,
     audit: BTreeMap<i64, AuditEntry>,
     attempts: Vec<limits::Attempt>,
+    tallies: BTreeMap<tallies::Key, i64>,
 }
 
 impl fmt::Debug for MemoryStore {

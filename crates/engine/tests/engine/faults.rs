@@ -16,11 +16,12 @@ use tokio::sync::Notify;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow,
+    TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Transfer,
-    Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
+    Transfer, Vault,
 };
 
 use crate::life::Life;
@@ -392,6 +393,16 @@ impl Connections for Faults {
         pass!(self, list_connections(space, connector, after, limit))
     }
 
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>> {
+        pass!(self, walk_connections(space, walk, after, limit))
+    }
+
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
         pass!(self, list_owned(space, owner, limit))
     }
@@ -540,5 +551,20 @@ impl Limits for Faults {
 
     async fn sweep_limits(&self, before: Timestamp, limit: u32) -> Result<u64> {
         pass!(self, sweep_limits(before, limit))
+    }
+}
+
+#[async_trait]
+impl Tallies for Faults {
+    async fn add_tallies(&self, rows: Vec<TallyRow>) -> Result<()> {
+        pass!(self, add_tallies(rows))
+    }
+
+    async fn list_tallies(&self, space: &SpaceId, from: Timestamp, to: Timestamp) -> Result<Vec<TallyRow>> {
+        pass!(self, list_tallies(space, from, to))
+    }
+
+    async fn sweep_tallies(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_tallies(before, limit))
     }
 }

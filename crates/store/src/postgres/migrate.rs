@@ -46,6 +46,12 @@ pub(super) const STEPS: &[Migration] = &[
         works_since: 1,
         sql: include_str!("../../migrations/postgres/0002_sessions.sql"),
     },
+    Migration {
+        number: 3,
+        name: "lists",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0003_lists.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself. The row with the number 0 is the one to lock.

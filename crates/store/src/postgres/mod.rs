@@ -34,11 +34,13 @@ mod reader;
 mod refresh;
 mod session;
 mod sessions;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod transfer;
 mod values;
 mod vault;
+mod walk;
 
 use std::fmt;
 

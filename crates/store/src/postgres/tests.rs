@@ -2,14 +2,16 @@
 
 use tokio_postgres::Client;
 
-use super::{audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, sessions, vault};
+use super::{
+    audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, sessions, tallies, vault, walk,
+};
 
 #[path = "../../tests/support/place.rs"]
 pub(super) mod place;
 
 use place::{Schema, connect, open as open_store};
 
-const SUBJECTS: [&[&str]; 12] = [
+const SUBJECTS: [&[&str]; 14] = [
     audit::ALL,
     connections::ALL,
     connectors::ALL,
@@ -21,7 +23,9 @@ const SUBJECTS: [&[&str]; 12] = [
     open::ALL,
     refresh::ALL,
     sessions::ALL,
+    tallies::ALL,
     vault::ALL,
+    walk::ALL,
 ];
 
 #[tokio::test]

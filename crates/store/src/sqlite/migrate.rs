@@ -40,6 +40,11 @@ pub(super) const STEPS: &[Migration] = &[
         name: "sessions",
         sql: include_str!("../../migrations/sqlite/0004_sessions.sql"),
     },
+    Migration {
+        number: 5,
+        name: "lists",
+        sql: include_str!("../../migrations/sqlite/0005_lists.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself.

@@ -30,12 +30,14 @@ mod open;
 mod reader;
 mod refresh;
 mod sessions;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod transfer;
 #[cfg(test)]
 mod upgrade;
 mod vault;
+mod walk;
 mod writer;
 
 use std::fmt;

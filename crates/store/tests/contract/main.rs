@@ -14,9 +14,11 @@ mod keys;
 mod limits;
 mod refresh;
 mod sessions;
+mod tallies;
 mod transfer;
 mod upkeep;
 mod vault;
+mod walks;
 
 use std::sync::Arc;
 
@@ -130,6 +132,9 @@ contract! {
         an_owner_sees_their_own_of_one_space
         a_shared_account_is_noticed
         everything_survives_a_restart;
+    walks:
+        every_walk_leads_past_its_rows_in_order_and_pages_join
+        a_walk_leads_past_tombstones_and_a_state_that_changed;
     refresh:
         the_lease_is_held_by_one
         of_racing_claims_one_is_held
@@ -183,6 +188,10 @@ contract! {
         every_filter_chooses
         pages_join_without_gaps
         a_change_and_its_record_come_together;
+    tallies:
+        counts_are_added_up_also_by_many_at_once
+        counts_are_listed_by_time_and_of_one_space
+        old_counts_are_swept_and_no_more_than_asked;
     limits:
         of_a_hundred_racing_attempts_ten_are_counted
         the_window_slides

@@ -7,11 +7,12 @@ use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow,
+    TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Transfer,
-    Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
+    Transfer, Vault,
 };
 
 use super::Plan;
@@ -111,6 +112,7 @@ crashing! {
         list_connections(
             space: &SpaceId, connector: &ConnectorId, after: Option<&ConnectionKey>, limit: u32
         ) -> Vec<ConnectionRow>;
+        walk_connections(space: &SpaceId, walk: &Walk, after: Option<&Place>, limit: u32) -> Vec<ConnectionRow>;
         list_owned(space: &SpaceId, owner: &Owner, limit: u32) -> Vec<ConnectionRow>;
         shares_account(key: &ConnectionKey, account_id: &str) -> bool;
         scan_connections(after: Option<&ConnectionKey>, limit: u32) -> Vec<ConnectionRow>;
@@ -166,5 +168,13 @@ crashing! {
             bucket: &'static str, subject: &str, limit: u32, window: Duration, now: Timestamp
         ) -> std::result::Result<(), Duration>;
         sweep_limits(before: Timestamp, limit: u32) -> u64;
+    }
+}
+
+crashing! {
+    Tallies {
+        add_tallies(rows: Vec<TallyRow>) -> ();
+        list_tallies(space: &SpaceId, from: Timestamp, to: Timestamp) -> Vec<TallyRow>;
+        sweep_tallies(before: Timestamp, limit: u32) -> u64;
     }
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod body;
+mod connections;
 mod connectors;
 mod error;
 mod execute;

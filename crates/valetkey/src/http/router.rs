@@ -15,7 +15,7 @@ use valetkey_core::ErrorCode;
 use valetkey_engine::{Engine, Error};
 
 use super::error::ApiError;
-use super::{audit, connectors, execute, flows, keys, operation, pages, sealing, session, tokens};
+use super::{audit, connections, connectors, execute, flows, keys, operation, pages, sealing, session, tokens};
 use crate::master::NewMaster;
 
 /// What every handler may use. Cheap to clone: each request does.
@@ -125,7 +125,11 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(sealing::get_sealing))
         .routes(routes!(sealing::rotate_key))
         .routes(routes!(sealing::retire_master_key))
+        .routes(routes!(connections::list_connections))
+        .routes(routes!(connections::own_connections))
+        .routes(routes!(connections::disconnect_owner))
         .routes(routes!(audit::list_audit))
+        .routes(routes!(operation::get_health))
         .routes(routes!(operation::get_status))
         .routes(routes!(operation::healthz))
         .routes(routes!(operation::readyz))
@@ -166,7 +170,7 @@ pub(crate) fn openapi() -> Value {
     {
         for operation in operations.as_object_mut().into_iter().flat_map(|o| o.values_mut()) {
             let is_open = operation["tags"][0].as_str().is_some_and(|tag| open.contains(&tag));
-            let audit = operation["operationId"] == "list_audit";
+            let audit = operation["operationId"] == "list_audit" || operation["operationId"] == "get_health";
             operation["x-since"] = "0.1.0".into();
             if !is_open || audit {
                 operation["security"] = json!([{ "apiKey": [] }, { "bearer": [] }, { "session": [] }]);
