@@ -17,6 +17,8 @@ pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<()> {
     workspace.run("cargo", &["build", "--package", "valetkey"])?;
     let binary = workspace.target().join("debug/valetkey");
     let environment = [("VALETKEY_TEST_BINARY", binary.as_str())];
+    let specs = workspace.root().join(SPECS);
+    workspace.run_in(&specs, "npx", &["tsc", "--project", "tsconfig.console.json"], &environment)?;
     let command = [&["playwright", "test"], args].concat();
-    workspace.run_in(&workspace.root().join(SPECS), "npx", &command, &environment)
+    workspace.run_in(&specs, "npx", &command, &environment)
 }

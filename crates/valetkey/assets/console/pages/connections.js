@@ -18,8 +18,15 @@ export const accountName = (account) => shown(account?.label || account?.id || '
 
 export function Connections({ query }) {
   const { connector, state, search, after } = query;
-  const { data, error, loading, reload } = useData(
-    (signal) => get(LIST, { connector, state, search, after, limit: PAGE }, signal), [connector, state, search, after]);
+  // A page may be empty although there are more: filters look at so many rows for one answer.
+  const load = async (signal) => {
+    let page = await get(LIST, { connector, state, search, after, limit: PAGE }, signal);
+    for (let more = 0; more < 5 && page.next && !page.connections.length; more += 1) {
+      page = await get(LIST, { connector, state, search, after: page.next, limit: PAGE }, signal);
+    }
+    return page;
+  };
+  const { data, error, loading, reload } = useData(load, [connector, state, search, after]);
   const { data: known } = useData((signal) => get('/api/actions/connectors', { limit: 100 }, signal), []);
   const rows = data?.connections ?? [];
   const filtered = connector || state || search || after;
