@@ -47,7 +47,7 @@ test('an account is connected with the keyboard alone', async ({ page, stage }) 
   await tabTo(page, page.getByRole('button', { name: 'Authorize' }));
   await page.keyboard.press('Enter');
   await signIn(page);
-  await expect(page.getByText('Account connected')).toBeVisible();
+  await expect(page.getByText('Account connected', { exact: true })).toBeVisible();
 
   await tabTo(page, page.getByRole('button', { name: 'Disconnect' }));
   const ring = await page.evaluate(() => getComputedStyle(/** @type {Element} */ (document.activeElement)).outlineStyle);

@@ -25,7 +25,7 @@ test('a connector is created, authorized, tested, used, seen and disconnected', 
   await expect(page.getByText(`${stage.valetkey.base}/api/actions/connector/_oauth_callback/account`)).toBeVisible();
   await page.getByRole('button', { name: 'Authorize' }).click();
   await signIn(page);
-  await expect(page.getByText('Account connected')).toBeVisible();
+  await expect(page.getByText('Account connected', { exact: true })).toBeVisible();
   expect(new URL(page.url()).search).toBe('');
   expect(await stage.valetkey.standing('account', 'alice')).toBe('connected');
 
@@ -126,7 +126,7 @@ test('health has plots, which only its page loads', async ({ page, stage }) => {
   // Every process adds its counts every ten seconds.
   await expect(async () => {
     await page.getByRole('button', { name: 'Reload' }).click();
-    await expect(page.getByRole('img', { name: /^Sign-ins over time: 1 ok/ })).toBeVisible({ timeout: 1000 });
+    await expect(page.getByRole('img', { name: /^Authorizations over time: 1 ok/ })).toBeVisible({ timeout: 1000 });
   }).toPass({ timeout: 30_000 });
   await expect(page.locator('canvas')).toHaveCount(3);
   expect(loaded.some((url) => url.endsWith('uplot.mjs'))).toBe(true);

@@ -124,8 +124,8 @@ export const en = {
   },
   health: {
     title: 'Health', lead: 'What went well and what did not, across all replicas.', range: 'Time', hours: { 1: 'Last hour', 24: 'Last 24 hours', 168: 'Last 7 days', 720: 'Last 30 days' }, type: 'Connector type', every: 'All types',
-    flow: 'Sign-ins', refresh: 'Renewals', use: 'Uses', flowText: 'People who connected an account.', refreshText: 'Permissions that were renewed.', useText: 'Calls made with connections.',
-    ok: 'ok', failed: 'failed', empty: 'Nothing happened in this time', emptyText: 'Sign-ins, renewals and uses appear here a few seconds after they happen.', byType: 'By connector type', share: 'Failed', total: 'Total',
+    flow: 'Authorizations', refresh: 'Renewals', use: 'Uses', flowText: 'People who connected an account.', refreshText: 'Permissions that were renewed.', useText: 'Calls made with connections.',
+    ok: 'ok', failed: 'failed', empty: 'Nothing happened in this time', emptyText: 'Authorizations, renewals and uses appear here a few seconds after they happen.', byType: 'By connector type', share: 'Failed', total: 'Total',
     plot: (/** @type {string} */ what, /** @type {string} */ ok, /** @type {string} */ failed) => `${what} over time: ${ok} ok, ${failed} failed`, reload: 'Reload',
   },
 };

@@ -58,7 +58,7 @@ function Spaces() {
       <select value=${space} onChange=${(e) => open(e.currentTarget.value)}>${spaces.map((s) => html`<option key=${s} value=${s} selected=${s === space}>${shown(s)}</option>`)}</select></label>`;
   }
   return html`<form class="space" onSubmit=${(e) => { e.preventDefault(); open(String(new FormData(e.currentTarget).get('space') ?? '').trim()); }}>
-    <label><span class="soft small">${en.session.space}</span><input name="space" key=${space} defaultValue=${space} maxlength="64" pattern="[a-z0-9_-]+" autocomplete="off" spellcheck=${false} /></label>
+    <label><span class="soft small">${en.session.space}</span><input name="space" key=${space} defaultValue=${space} maxlength="64" autocomplete="off" spellcheck=${false} /></label>
     <button class="button quiet small" aria-label=${en.session.switchSpace}>${en.session.go}</button></form>`;
 }
 

@@ -81,7 +81,7 @@ export function initial(list, given = {}, defaults = true) {
 const HELP = { lines: en.edit.lines, pairs: en.edit.pairs, json: en.edit.json, any: en.edit.jsonOrText };
 
 /** `nextPage` and `next_page` as people write it. */
-const spaced = (name) => {
+export const spaced = (/** @type {string} */ name) => {
   const words = name.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replaceAll('_', ' ').toLowerCase();
   return words.charAt(0).toUpperCase() + words.slice(1);
 };

@@ -31,7 +31,7 @@ export function Connections({ query }) {
   const rows = data?.connections ?? [];
   const filtered = connector || state || search || after;
   const columns = [
-    { name: 'account', title: en.connections.account, cell: (c) => html`<span class="named"><${TypeIcon} type=${c.connector_type_id} /><span><a href=${href(at(c))}>${accountName(c.account) || en.common.unknown}</a><span class="soft small block">${shown(c.connector_name, 60)}</span></span></span>` },
+    { name: 'account', title: en.connections.account, cell: (c) => html`<span class="named"><${TypeIcon} type=${c.connector_type_id} /><span><a href=${href(at(c))}>${accountName(c.account) || ownerName(c.owner)}</a><span class="soft small block">${shown(c.connector_name, 60)}</span></span></span>` },
     { name: 'owner', title: en.connections.owner, cell: (c) => html`${ownerName(c.owner)}${c.connection !== 'default' && html` <code>${shown(c.connection)}</code>`}` },
     { name: 'state', title: en.connections.state, cell: (c) => html`<${Pill} state=${c.state} />${c.cause && html`<span class="soft small block">${en.cause[c.cause] ?? shown(c.cause)}</span>`}` },
     { name: 'expires', title: en.connections.expires, cell: (c) => html`<${Time} at=${c.expires_at} none="–" />` },

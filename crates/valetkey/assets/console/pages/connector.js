@@ -6,6 +6,7 @@ import { Busy, Copy, Danger, ErrorNote, Facts, Heading, Loading, Pill, Time, Typ
 import { go, href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';
+import { spaced } from '../schema.js';
 import { EditConnector } from './edit.js';
 import { Run } from './run.js';
 
@@ -43,7 +44,7 @@ function Overview({ connector: c, reload }) {
         ${c.redirect_uri && html`<p class="label">${en.connector.redirect}</p><p class="help">${en.connector.redirectHelp}</p><${Copy} text=${c.redirect_uri} label=${en.connector.redirect} />`}
         <${Facts} items=${[
           [en.connector.id, html`<code>${shown(c.id)}</code>`], [en.connector.mode, en.mode[c.auth_mode]],
-          ...Object.entries(c.config ?? {}).slice(0, 8).map(([name, value]) => [shown(name), html`<span class="break">${shown(typeof value === 'object' ? JSON.stringify(value) : value)}</span>`]),
+          ...Object.entries(c.config ?? {}).slice(0, 8).map(([name, value]) => [shown(spaced(name)), html`<span class="break">${shown(typeof value === 'object' ? JSON.stringify(value) : value)}</span>`]),
           [en.connector.created, html`<${Time} at=${c.created_at} />`], [en.connector.updated, html`<${Time} at=${c.updated_at} />`],
         ]} />
         <p class="row">${can('connectors:read') && html`<a href=${href('/connections', { connector: c.id })}>${en.connector.connections}</a>`}
