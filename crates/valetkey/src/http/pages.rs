@@ -46,6 +46,7 @@ struct ResultTemplate {
     success: bool,
     connector: String,
     connector_id: String,
+    flow: String,
     account: Option<String>,
     status_code: u16,
     code: &'static str,
@@ -75,7 +76,7 @@ pub(crate) async fn connect_page(
         .await
     {
         Ok(opened) => show_connect(&state, opened),
-        Err(error) => show_error(&error, &meta, None, None),
+        Err(error) => show_error(&error, &meta, Ended::default()),
     }
 }
 
@@ -102,7 +103,7 @@ pub(crate) async fn connect_continue(
         .await
     {
         Ok(url) => redirect(url.as_str()),
-        Err(error) => show_error(&error, &meta, None, None),
+        Err(error) => show_error(&error, &meta, Ended::default()),
     }
 }
 
@@ -186,18 +187,23 @@ async fn callback(
     };
     match state.engine.callback(request).await {
         Ok(done) => show_callback(&state, &meta, &done),
-        Err(error) => show_error(&error, &meta, None, None),
+        Err(error) => show_error(&error, &meta, Ended::default()),
     }
 }
 
 fn show_callback(state: &AppState, meta: &Meta, done: &CallbackPage) -> Response {
-    let connector_id = done.connector.as_ref().map(ToString::to_string).unwrap_or_default();
+    let ended = Ended {
+        connector_id: done.connector.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
+        flow: done.fingerprint.clone().unwrap_or_default(),
+    };
     let mut response = match (&done.return_url, &done.result) {
         (Some(url), result) => {
             let mut url = url.clone();
             let mut query = url.query_pairs_mut();
             query.append_pair("oauth_authorization", if result.is_ok() { "success" } else { "error" });
-            query.append_pair("connector_id", &connector_id);
+            query.append_pair("connector_id", &ended.connector_id);
+            query.append_pair("oauth_flow", &ended.flow);
             let code = result.as_ref().err().map_or(200, |e| status(e.code).as_u16());
             query.append_pair("status_code", &code.to_string());
             if let Err(error) = result {
@@ -214,8 +220,9 @@ fn show_callback(state: &AppState, meta: &Meta, done: &CallbackPage) -> Response
                 message: "You can go back to where you came from.".to_owned(),
                 hint: None,
                 success: true,
-                connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
-                connector_id,
+                connector: ended.connector,
+                connector_id: ended.connector_id,
+                flow: ended.flow,
                 account: done.account.as_deref().map(shown),
                 status_code: 200,
                 code: "",
@@ -224,7 +231,7 @@ fn show_callback(state: &AppState, meta: &Meta, done: &CallbackPage) -> Response
                 script: true,
             },
         ),
-        (None, Err(error)) => show_error(error, meta, Some(connector_id), done.connector_name.as_deref()),
+        (None, Err(error)) => show_error(error, meta, ended),
     };
     if let Some(name) = &done.expired_cookie {
         let secure = if state.engine.is_https() { "; Secure" } else { "" };
@@ -236,8 +243,16 @@ fn show_callback(state: &AppState, meta: &Meta, done: &CallbackPage) -> Response
     response
 }
 
+/// Which flow ended; nothing where that is not known, or not this browser's to know.
+#[derive(Default)]
+struct Ended {
+    connector_id: String,
+    connector: String,
+    flow: String,
+}
+
 /// An error as a person understands it, with its real status.
-fn show_error(error: &Error, meta: &Meta, connector_id: Option<String>, connector: Option<&str>) -> Response {
+fn show_error(error: &Error, meta: &Meta, ended: Ended) -> Response {
     log_error(error, meta);
     let status = status(error.code);
     let mut response = render(
@@ -249,9 +264,10 @@ fn show_error(error: &Error, meta: &Meta, connector_id: Option<String>, connecto
                 .retry_after
                 .map(|wait| format!("You can try again in {}.", span(wait.as_secs().max(1)))),
             success: false,
-            connector: connector.map(shown).unwrap_or_default(),
-            script: connector_id.as_ref().is_some_and(|id| !id.is_empty()),
-            connector_id: connector_id.unwrap_or_default(),
+            connector: ended.connector,
+            script: !ended.connector_id.is_empty(),
+            connector_id: ended.connector_id,
+            flow: ended.flow,
             account: None,
             status_code: status.as_u16(),
             code: error.code.as_str(),
@@ -337,6 +353,9 @@ fn render(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
+/// There is no `Cross-Origin-Opener-Policy`: it would take the window out of sight of the page that opened it, which could
+/// then not tell a window that was closed from one that is in use. The other way round nothing is left to cut: the client
+/// library disowns the window before it leaves for here, and the callback page's script does so again.
 fn page(status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -344,10 +363,6 @@ fn page(status: StatusCode, html: String) -> Response {
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            header::HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
         (
             header::HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",
