@@ -89,13 +89,22 @@ export const connectorPath = (id) => `/api/actions/connector/${encodeURIComponen
 const PENDING = 'valetkey-flow';
 
 /**
+ * What names a flow in the return URL: 128 bits of the hash of its state. Browsers cannot say without a secure context.
+ * @param {string} state
+ */
+async function fingerprint(state) {
+  const hash = await globalThis.crypto.subtle?.digest('SHA-256', new TextEncoder().encode(state));
+  return hash && btoa(String.fromCharCode(...new Uint8Array(hash, 0, 16))).replaceAll('+', '-').replaceAll('/', '_').slice(0, 22);
+}
+
+/**
  * Leaves for the provider to connect an account, and comes back to `back`.
  * @param {string} id @param {string} back @param {Record<string, unknown>} [more]
  */
 export async function authorize(id, back, more = {}) {
   const started = await post(`${connectorPath(id)}/_start_oauth_flow`, { returnUrl: location.origin + back, ...more });
   // What comes back in the address is believed in this tab only, and only while a flow that began here is under way.
-  sessionStorage.setItem(PENDING, JSON.stringify({ id, until: Date.parse(started.expiresAt) + 60_000 }));
+  sessionStorage.setItem(PENDING, JSON.stringify({ id, flow: await fingerprint(started.state), until: Date.parse(started.expiresAt) + 60_000 }));
   location.assign(started.authorizationUrl);
   return new Promise(() => {});
 }
@@ -106,15 +115,16 @@ export function flowResult() {
   const result = query.get('oauth_authorization');
   if (!result) return null;
   const id = query.get('connector_id');
+  const flow = query.get('oauth_flow');
   const error = query.get('error');
   const status = query.get('status_code');
-  for (const name of ['oauth_authorization', 'connector_id', 'status_code', 'error', 'auto_close']) query.delete(name);
+  for (const name of ['oauth_authorization', 'connector_id', 'oauth_flow', 'status_code', 'error', 'auto_close']) query.delete(name);
   const rest = query.toString();
   history.replaceState(null, '', location.pathname + (rest ? `?${rest}` : ''));
   /** @type {any} */
   let pending = null;
   try { pending = JSON.parse(sessionStorage.getItem(PENDING) ?? 'null'); } catch { /* nothing that we wrote */ }
   sessionStorage.removeItem(PENDING);
-  if (!pending || pending.id !== id || pending.until < Date.now()) return null;
+  if (!pending || pending.id !== id || pending.until < Date.now() || (pending.flow && pending.flow !== flow)) return null;
   return { ok: result === 'success', error, status };
 }

@@ -17,6 +17,7 @@ mod api_spaces;
 mod audit;
 mod catalogue;
 mod connections;
+mod console;
 mod crash;
 mod crowds;
 mod faults;
