@@ -6,6 +6,7 @@ mod faults;
 mod herd;
 mod isolation;
 mod life;
+mod lists;
 mod notices;
 mod provider;
 mod refresh;

@@ -85,7 +85,7 @@ pub(crate) async fn every_filter_chooses(engine: &dyn Engine) {
         record("e", |row| row.at = Timestamp(NOW.0 + 2)),
         record("f", |row| row.space = None),
         record("g", |row| {
-            row.connection = Some((Owner::Shared, ConnectionName::default_name()))
+            row.connection = Some((Owner::Shared, ConnectionName::default_name()));
         }),
         record("h", |row| {
             row.connection = Some((owner("ada"), ConnectionName::new("second").expect("a name")));

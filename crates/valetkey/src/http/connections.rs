@@ -57,7 +57,8 @@ pub(crate) async fn list_connections(
         ("search" = Option<String>, Query, description = "only those whose account's label begins so, in any case"),
         ("after" = Option<String>, Query, description = "the `next` of the page before; the filters must be the same"),
         ("limit" = Option<u32>, Query, description = "1 to 200; 50 if left out")),
-    responses((status = 200, body = ConnectionPage), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody)))]
+    responses((status = 200, body = ConnectionPage), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 409, body = ErrorBody)))]
 pub(crate) async fn own_connections(
     State(state): State<AppState>,
     Guarded(caller): Guarded,

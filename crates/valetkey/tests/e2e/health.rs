@@ -32,7 +32,7 @@ async fn busy() -> Stage {
     let callback = browser.authorize(&stage.user.start("api", json!({})).await.url).await;
     let denied = altered(&callback, &[("code", None), ("error", Some("access_denied"))]);
     browser.open(denied.as_str()).await.failed(403, "denied_by_user");
-    browser.open(denied.as_str()).await.failed(410, "flow_already_used");
+    browser.open(denied.as_str()).await.failed(409, "flow_already_used");
     for _ in 0..3 {
         stage.user.call("api", "/api/whoami").await;
     }
