@@ -44,7 +44,7 @@ async function post({ basePath = '/api/actions', fetch: send = fetch, headers },
       method: 'POST',
       credentials: 'same-origin',
       headers: { accept: 'application/json', 'content-type': 'application/json', 'kbn-xsrf': 'true', ...headers },
-      body: body && JSON.stringify(body),
+      body: body ? JSON.stringify(body) : undefined,
     });
   } catch (cause) {
     throw Object.assign(new ConnectError('network', 'The server cannot be reached'), { cause });
@@ -118,6 +118,8 @@ export function begin(options) {
   /** @type {string | undefined} */
   let state;
   let isOver = false;
+  /** Whether the window has left for another site, whose pages are not ours to close. */
+  let isAway = false;
   /** @type {Array<() => void>} */
   const cleanup = [];
   /** @type {(result: import('./index.js').Connected) => void} */
@@ -143,7 +145,7 @@ export function begin(options) {
   /** @param {unknown} [reason] */
   const cancel = (reason = new ConnectError('cancelled', 'Connecting was cancelled')) => {
     if (!fail(reason)) return Promise.resolve();
-    target?.close();
+    if (!isAway) target?.close();
     return state ? discard(options, state) : Promise.resolve();
   };
 
@@ -190,6 +192,7 @@ export function begin(options) {
     if (target?.closed) return void cancel(windowClosed());
     listen(print);
     watch(stood || undefined);
+    isAway = true;
     target?.location.replace(url);
   }
 

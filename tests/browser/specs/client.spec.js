@@ -66,16 +66,15 @@ for (const path of ['/', '/react']) {
       await expect(status(page)).toHaveText('Connected');
     });
 
-    test('a flow that is cancelled cannot be finished', async ({ context, page, stage }) => {
+    test('a flow that is cancelled cannot be finished', async ({ page, stage }) => {
       const window = await openWindow(page);
-      const onward = await window.getByRole('link', { name: 'Continue' }).getAttribute('href');
       const cancelled = page.waitForResponse(/_oauth_cancel$/);
       await page.getByRole('button', { name: 'Cancel' }).click();
       await expect(status(page)).not.toHaveText(WAITING);
       expect((await cancelled).status()).toBe(204);
-      const late = await context.newPage();
-      await late.goto(String(onward));
-      await expect(late.getByRole('heading')).toHaveText(/not connected|finished|Another/);
+      await finish(window);
+      // The state was used up when the flow was cancelled.
+      await expect(window.getByRole('heading')).toHaveText(/not connected|finished/);
       expect(await stage.provider.count('grant authorization_code')).toBe(0);
     });
 
@@ -260,4 +259,39 @@ test('an error of the server is told in its words', async ({ app, page, stage, w
   const window = await opened;
   if (!window.isClosed()) await window.waitForEvent('close');
   await expect(status(page)).toHaveText(/^Not connected: .*connector/);
+});
+
+test('a component that is gone is not called, and its flow goes on', async ({ app, page, stage }) => {
+  await page.goto(`${app.base}/react`);
+  await expect(status(page)).toHaveText('Ready');
+  const opened = page.waitForEvent('popup');
+  const parts = await page.evaluateHandle(async () => {
+    const load = (/** @type {string} */ name) => import(name);
+    const [{ createElement, useEffect }, { createRoot }, { useConnectorOAuthConnect }] = await Promise.all(
+      ['react', 'react-dom/client', '@valetkey/client/react'].map(load),
+    );
+    const calls = /** @type {string[]} */ ([]);
+    const root = createRoot(document.body.appendChild(document.createElement('div')));
+    function Gone() {
+      const { connect } = useConnectorOAuthConnect({
+        connectorId: 'account',
+        basePath: '/api/valetkey',
+        redirectMode: 'new_tab',
+        onSuccess: () => calls.push('success'),
+        onError: () => calls.push('error'),
+      });
+      useEffect(() => connect(), [connect]);
+      return null;
+    }
+    root.render(createElement(Gone));
+    return { calls, root };
+  });
+  const window = await opened;
+  await expect(window.getByRole('link', { name: 'Continue' })).toBeVisible();
+  await parts.evaluate(({ root }) => root.unmount());
+  const closed = window.waitForEvent('close');
+  await finish(window);
+  await closed;
+  expect(await stage.valetkey.standing('account', 'guest-1')).toBe('connected');
+  expect(await parts.evaluate(({ calls }) => calls)).toEqual([]);
 });
