@@ -253,6 +253,7 @@ pub fn caller(user: Option<&str>) -> Caller {
             key: Arc::new(key),
             user: user.and_then(|user| ProfileUid::new(user).ok()),
             space: SpaceId::default_space(),
+            in_session: false,
         },
         request_id: "r".into(),
         address: "192.0.2.1".into(),

@@ -10,10 +10,12 @@ use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest, Due,
-    FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table, TakenFlow, TallyRow,
+    VaultRow, Walk,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies, Transfer,
+    Vault,
 };
 
 /// What an operation of the store answers.
@@ -144,6 +146,19 @@ carried! {
 }
 
 carried! {
+    Sessions {
+        writes put_session(row: SessionRow, audit: AuditRow) -> ();
+        reads get_session(hash: &Digest) -> Option<SessionRow>;
+        writes touch_session(hash: &Digest, at: Timestamp) -> ();
+        writes delete_session(hash: &Digest, audit: AuditRow) -> bool;
+        writes delete_sessions_of(person: &KeyId, audit: AuditRow) -> u64;
+        writes put_sign_in_link(hash: Digest, expires_at: Timestamp, audit: AuditRow) -> ();
+        writes take_sign_in_link(hash: &Digest, now: Timestamp) -> bool;
+        writes sweep_sessions(now: Timestamp, limit: u32) -> u64;
+    }
+}
+
+carried! {
     Connectors {
         writes put_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         writes replace_connector(row: ConnectorRow, audit: AuditRow) -> bool;
@@ -177,6 +192,9 @@ carried! {
         ) -> Committed;
         reads list_connections(
             space: &SpaceId, connector: &ConnectorId, after: Option<&ConnectionKey>, limit: u32
+        ) -> Vec<ConnectionRow>;
+        reads walk_connections(
+            space: &SpaceId, walk: &Walk, after: Option<&Place>, limit: u32
         ) -> Vec<ConnectionRow>;
         reads list_owned(space: &SpaceId, owner: &Owner, limit: u32) -> Vec<ConnectionRow>;
         reads shares_account(key: &ConnectionKey, account_id: &str) -> bool;
@@ -231,6 +249,14 @@ carried! {
     AuditLog {
         writes append_audit(rows: Vec<AuditRow>) -> ();
         reads list_audit(filter: &AuditFilter) -> Vec<AuditEntry>;
+    }
+}
+
+carried! {
+    Tallies {
+        writes add_tallies(rows: Vec<TallyRow>) -> ();
+        reads list_tallies(space: &SpaceId, from: Timestamp, to: Timestamp) -> Vec<TallyRow>;
+        writes sweep_tallies(before: Timestamp, limit: u32) -> u64;
     }
 }
 

@@ -23,6 +23,8 @@ mod keys;
 mod limits;
 #[path = "../../crates/store/tests/contract/refresh.rs"]
 mod refresh;
+#[path = "../../crates/store/tests/contract/sessions.rs"]
+mod sessions;
 #[path = "../../crates/store/tests/contract/transfer.rs"]
 mod transfer;
 #[path = "../../crates/store/tests/contract/upkeep.rs"]
@@ -92,6 +94,14 @@ contract! {
         an_id_is_used_once
         keys_are_listed_oldest_first
         a_removed_key_is_gone;
+    sessions:
+        a_session_is_read_back_as_it_was_written
+        a_use_of_a_session_is_noted_and_never_taken_back
+        a_session_that_was_ended_is_gone
+        all_sessions_of_a_person_end_at_once
+        a_link_signs_in_once
+        of_racing_browsers_one_takes_a_link
+        sweeping_removes_sessions_and_links_that_ended;
     connectors:
         a_connector_is_read_back_as_it_was_written
         an_id_is_used_once_in_a_space

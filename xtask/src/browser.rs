@@ -18,6 +18,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<()> {
     prepare_node(workspace, OIDC)?;
     prepare_node(workspace, SPECS)?;
     let specs = workspace.root().join(SPECS);
+    workspace.run_in(&specs, "npx", &["tsc", "--project", "tsconfig.console.json"], &[])?;
     if args.is_empty() {
         let library = workspace.root().join(LIBRARY);
         workspace.run_in(&library, "npm", &["test"], &[])?;

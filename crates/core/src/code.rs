@@ -39,6 +39,8 @@ codes! {
     CredentialInUrl = "credential_in_url",
     /// More than one credential was sent.
     MultipleCredentials = "multiple_credentials",
+    /// A page of another site made the request, or could have: with a session, the header `kbn-xsrf` is needed.
+    CrossSiteRequest = "cross_site_request",
     /// Too many wrong keys came from this address.
     TooManyFailures = "too_many_failures",
     /// The key lacks the privilege that the route needs.

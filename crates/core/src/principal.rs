@@ -145,15 +145,17 @@ impl KeyGrant {
     }
 }
 
-/// Who makes a request: a key, in a space, possibly for a user.
+/// Who makes a request: a key or a person who is signed in, in a space, possibly for a user.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The API key that was presented.
+    /// The API key that was presented; of a person who is signed in, what a key of theirs would say.
     pub key: Arc<KeyGrant>,
     /// The user the request is made for, if any.
     pub user: Option<ProfileUid>,
     /// The space of this request.
     pub space: SpaceId,
+    /// Whether it is a browser that is signed in.
+    pub in_session: bool,
 }
 
 impl Principal {

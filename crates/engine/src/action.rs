@@ -155,7 +155,13 @@ impl Engine {
         match self.run(&mut session, run, quick).await {
             Ok(data) => {
                 self.metrics.execution("ok");
-                self.audit_use(caller, "token.use", "ok", &session.key, Some(&execute.sub_action));
+                self.audit_use(
+                    caller,
+                    "token.use",
+                    "ok",
+                    (&connector, &session.key),
+                    Some(&execute.sub_action),
+                );
                 Ok(ExecuteResult {
                     connector_id: id.to_string(),
                     status: "ok",
@@ -165,7 +171,13 @@ impl Engine {
             }
             Err(stop) => {
                 self.metrics.execution("error");
-                self.audit_use(caller, "token.use", "error", &session.key, Some(&execute.sub_action));
+                self.audit_use(
+                    caller,
+                    "token.use",
+                    "error",
+                    (&connector, &session.key),
+                    Some(&execute.sub_action),
+                );
                 Self::stopped(&connector, stop)
             }
         }
@@ -189,7 +201,7 @@ impl Engine {
                     metadata: &metadata,
                 };
                 let run = connector.spec.test(&context);
-                self.audit_use(caller, "token.use", "ok", &session.key, Some("_test"));
+                self.audit_use(caller, "token.use", "ok", (&connector, &session.key), Some("_test"));
                 self.run(&mut session, run, false).await
             }
             Err(error) => Err(Stop::Error(error)),

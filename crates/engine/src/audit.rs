@@ -9,11 +9,12 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use hashbrown::{Equivalent, HashMap};
-use valetkey_core::{ConnectionKey, ErrorCode, KeyId, ProfileUid, SpaceId, Timestamp};
-use valetkey_store::rows::AuditRow;
+use valetkey_core::{ConnectionKey, ConnectorTypeId, ErrorCode, KeyId, ProfileUid, SpaceId, Timestamp};
+use valetkey_store::rows::{AuditRow, Subject};
 
 use crate::Engine;
 use crate::caller::{Audit, Caller};
+use crate::connector::Connector;
 use crate::error::Result;
 
 /// How many different uses may wait before they are written at once.
@@ -106,6 +107,8 @@ impl Equivalent<UseKey> for UseRef<'_> {
 struct Count {
     first: Timestamp,
     address: String,
+    /// For the tally.
+    connector_type: ConnectorTypeId,
     uses: i64,
 }
 
@@ -138,7 +141,7 @@ impl Engine {
         caller: &Caller,
         kind: &'static str,
         outcome: &'static str,
-        connection: &ConnectionKey,
+        (connector, connection): (&Connector, &ConnectionKey),
         action: Option<&str>,
     ) {
         let key = UseRef {
@@ -157,6 +160,7 @@ impl Engine {
         let count = Count {
             first: self.clock.now(),
             address: caller.address.to_string(),
+            connector_type: connector.row.type_id.clone(),
             uses: 1,
         };
         uses.counted.insert(key.owned(), count);
@@ -230,6 +234,7 @@ impl Engine {
         counted.sort_unstable_by(|(a, _), (b, _)| b.cmp(a));
         while !counted.is_empty() {
             let batch = counted.split_off(counted.len().saturating_sub(BATCH));
+            self.tally_uses(&batch);
             let rows = batch.into_iter().rev().map(|(key, count)| use_row(key, count));
             if let Err(error) = self.write_single(rows.collect()).await {
                 self.lock_uses().count_again(counted);
@@ -237,6 +242,22 @@ impl Engine {
             }
         }
         self.note_uses(used).await
+    }
+
+    /// Counts uses whose records are about to be made: each is counted once, also if its record is written late.
+    fn tally_uses(&self, batch: &[(UseKey, Count)]) {
+        for (key, count) in batch {
+            let space = &key.connection.space;
+            let went_well = key.outcome == "ok";
+            self.count_at(
+                space,
+                count.first,
+                Subject::Use,
+                went_well,
+                &count.connector_type,
+                count.uses,
+            );
+        }
     }
 
     /// Writes records, in batches. Those that cannot be written wait as they are.

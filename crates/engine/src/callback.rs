@@ -6,6 +6,7 @@
 
 mod end;
 mod keep;
+mod person;
 mod stranger;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use url::Url;
 use valetkey_core::encode::base64url;
 use valetkey_core::{ConnectionKey, ConnectorId, ErrorCode, KeyId, Secret, SpaceId};
 use valetkey_oauth::{Callback, Grant, ProviderError, TokenError, TokenRequest};
-use valetkey_store::rows::{Digest, FlowRow, TakenFlow};
+use valetkey_store::rows::{Digest, FlowRow, Subject, TakenFlow};
 
 use crate::Engine;
 use crate::caller::Audit;
@@ -26,6 +27,7 @@ use crate::grant::{Minted, NewGrant};
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
 
+use person::{check_person, in_session};
 pub(crate) use stranger::Strangers;
 
 /// How much of a state's hash names a flow in messages between tabs.
@@ -110,6 +112,7 @@ impl Engine {
             details: Vec::new(),
         };
         page.result = self.finish(&request, &mut page).await;
+        self.tally_flow(&page).await;
         match &page.result {
             Ok(()) => {
                 self.metrics.flow("completed");
@@ -141,6 +144,19 @@ impl Engine {
         page
     }
 
+    /// Counts a flow that came to its end in the browser that began it. Whatever else comes is no flow of anybody's.
+    async fn tally_flow(&self, page: &CallbackPage) {
+        let Some((key, ..)) = page.flow.as_ref().filter(|_| page.connector.is_some()) else {
+            return;
+        };
+        match self.load_connector(&key.space, &key.connector).await {
+            Ok(Some(connector)) => self.count_end(&connector, Subject::Flow, page.result.is_ok()),
+            // Of a connector that is gone the type is not known.
+            Ok(None) => {}
+            Err(error) => tracing::debug!(code = %error.code, "the end of a flow is not in the tally"),
+        }
+    }
+
     async fn finish(&self, request: &CallbackRequest, page: &mut CallbackPage) -> Result<()> {
         let read = valetkey_oauth::read_callback(&request.query);
         let state = match &read {
@@ -170,7 +186,10 @@ impl Engine {
         page.flow = known
             .as_ref()
             .map(|f| (f.key.clone(), f.started_by.clone(), f.id.clone()));
-        let stranger = known.as_ref().is_none_or(|flow| self.is_stranger(flow, request));
+        let person = self.person_of(known.as_ref(), request).await?;
+        let stranger = known
+            .as_ref()
+            .is_none_or(|flow| self.is_stranger(flow, person.as_ref(), request));
         if stranger {
             self.count_stranger(&request.address)?;
         }
@@ -197,14 +216,16 @@ impl Engine {
             }
         };
         let cookie = self.cookie_name(&flow.id);
-        if !same_browser(&flow, request.cookies.get(&cookie).map(String::as_str)) {
+        if in_session(&flow) {
+            check_person(&flow, person.as_ref(), page)?;
+        } else if !same_browser(&flow, request.cookies.get(&cookie).map(String::as_str)) {
             return Err(Error::new(
                 ErrorCode::FlowBrowserMismatch,
                 "this was started in another browser, so it cannot be finished here. Go back and connect again",
             ));
         }
         let payload = self.open_payload(&flow).await?;
-        page.expired_cookie = Some(cookie);
+        page.expired_cookie = Some(cookie).filter(|_| !in_session(&flow));
         page.fingerprint = Some(base64url(&flow.state_hash.0[..FINGERPRINT_BYTES]));
         page.connector = Some(flow.key.connector.clone());
         page.return_url = payload.return_url.as_deref().and_then(|u| Url::parse(u).ok());
@@ -227,7 +248,8 @@ impl Engine {
             .filter(|c| c.row.version == payload.version)
             .ok_or_else(connector_changed)?;
         // Decisions are made at use time: a key that was invalidated in between finishes nothing.
-        if self.store.get_key(&flow.started_by).await?.is_none() {
+        // Of a session that is looked at when the browser is.
+        if !in_session(flow) && self.store.get_key(&flow.started_by).await?.is_none() {
             return Err(Error::new(
                 ErrorCode::ConnectNotAllowed,
                 "whoever started this may no longer connect accounts; ask an administrator",

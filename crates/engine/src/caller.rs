@@ -9,6 +9,7 @@ use valetkey_core::{
 use valetkey_store::rows::AuditRow;
 
 use crate::error::{Error, Result};
+use crate::session::Visitor;
 
 /// A request's principal, with what the audit log says about the request.
 #[derive(Clone, Debug)]
@@ -90,6 +91,14 @@ impl Audit {
         self
     }
 
+    /// Whose request it was, where nobody is known yet.
+    pub(crate) fn visitor(mut self, visitor: &Visitor) -> Self {
+        self.0.space = Some(visitor.space.clone());
+        self.0.request_id = Some(visitor.request_id.to_string());
+        self.0.address = Some(visitor.address.to_string());
+        self
+    }
+
     /// Which connector.
     pub(crate) fn connector(mut self, id: &ConnectorId) -> Self {
         self.0.connector = Some(id.clone());
@@ -136,6 +145,7 @@ impl Caller {
                 key: Arc::new(key),
                 user: None,
                 space: SpaceId::default_space(),
+                in_session: false,
             },
             request_id: "command-line".into(),
             address: "local".into(),

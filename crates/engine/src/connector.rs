@@ -32,6 +32,8 @@ const PAGE: u32 = 500;
 pub struct ConnectorPage {
     /// Only those whose id comes after this one: the last of the page before.
     pub after: Option<ConnectorId>,
+    /// Only those with this in their name or type id, whatever its case.
+    pub search: Option<String>,
     /// At most so many; all of them if left out.
     pub limit: Option<u32>,
 }
@@ -50,6 +52,10 @@ pub struct ConnectorView {
     pub config: Map<String, Value>,
     /// Which auth type.
     pub auth_type: String,
+    /// The fields of the auth type that are no secrets, for those who may change them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub auth: Option<Map<String, Value>>,
     /// Shared or per user.
     #[schema(value_type = String)]
     pub auth_mode: AuthMode,
@@ -299,7 +305,7 @@ impl Engine {
         Ok(connectors
             .iter()
             .zip(statuses)
-            .map(|(c, s)| self.view_with(c, s.user_auth_status))
+            .map(|(c, s)| self.view_with(&caller.principal, c, s.user_auth_status))
             .collect())
     }
 
@@ -310,23 +316,36 @@ impl Engine {
         page: ConnectorPage,
     ) -> Result<Vec<Arc<Connector>>> {
         let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
+        let search = page.search.unwrap_or_default().to_lowercase();
         if let Some(only) = &principal.key.connectors {
             let rest = only
                 .iter()
                 .filter(|id| page.after.as_ref().is_none_or(|after| *id > after));
-            return self.named_connectors(principal, rest, limit).await;
+            let mut found = Vec::new();
+            for id in rest {
+                if found.len() >= limit {
+                    break;
+                }
+                let connector = self.load_connector(&principal.space, id).await?;
+                found.extend(connector.filter(|connector| has(&connector.row, &search)));
+            }
+            return Ok(found);
         }
         let mut found = Vec::new();
         let mut after = page.after;
         loop {
-            let wanted = PAGE.min(u32::try_from(limit - found.len()).unwrap_or(PAGE));
+            let wanted = match search.as_str() {
+                "" => PAGE.min(u32::try_from(limit - found.len()).unwrap_or(PAGE)),
+                _ => PAGE,
+            };
             let rows = self
                 .store
                 .list_connectors(&principal.space, after.as_ref(), wanted)
                 .await?;
             let more = rows.len() == wanted as usize;
             after = rows.last().map(|r| r.id.clone());
-            for row in rows {
+            let chosen = rows.into_iter().filter(|row| has(row, &search));
+            for row in chosen.take(limit - found.len()) {
                 found.push(Arc::new(self.read_connector(row)?));
             }
             if !more || found.len() >= limit {
@@ -361,10 +380,10 @@ impl Engine {
         let status = statuses
             .first()
             .map_or(UserAuthStatus::NotApplicable, |s| s.user_auth_status);
-        Ok(self.view_with(connector, status))
+        Ok(self.view_with(principal, connector, status))
     }
 
-    fn view_with(&self, connector: &Connector, status: UserAuthStatus) -> ConnectorView {
+    fn view_with(&self, principal: &Principal, connector: &Connector, status: UserAuthStatus) -> ConnectorView {
         let row = &connector.row;
         let needs_secrets = connector.auth().is_ok_and(AuthType::needs_secrets);
         ConnectorView {
@@ -373,6 +392,7 @@ impl Engine {
             connector_type_id: row.type_id.to_string(),
             config: row.config.clone(),
             auth_type: row.auth_type.clone(),
+            auth: principal.may(Privilege::ConnectorsWrite).then(|| row.auth.clone()),
             auth_mode: row.auth_mode,
             redirect_uri: self.redirect_uri(connector),
             is_missing_secrets: needs_secrets && row.sealed_secrets.is_none(),
@@ -383,6 +403,13 @@ impl Engine {
             user_auth_status: status,
         }
     }
+}
+
+/// Whether a connector's name or type id has this in it. It is lower case.
+fn has(row: &ConnectorRow, search: &str) -> bool {
+    search.is_empty()
+        || row.name.to_lowercase().contains(search)
+        || row.type_id.as_str().to_lowercase().contains(search)
 }
 
 pub(crate) fn not_found() -> Error {
@@ -421,6 +448,11 @@ impl Engine {
             map.insert("redirect_uri".to_owned(), uri.into());
         }
         Ok(view)
+    }
+
+    /// The icon of a connector type, an SVG document. No secret: it comes with the type.
+    pub fn connector_type_icon(&self, type_id: &str) -> Option<String> {
+        self.catalogue.get(type_id)?.icon.clone()
     }
 
     /// Every connector type, in short.

@@ -50,7 +50,7 @@ pub struct StartFlow {
 /// A flow that was started.
 #[derive(Debug)]
 pub struct StartedFlow {
-    /// Where the browser must go: our own connect page.
+    /// Where the browser must go: our own connect page, or the provider if it is signed in here.
     pub authorization_url: Url,
     /// What identifies the flow; needed to cancel it.
     pub state: Secret<String>,
@@ -126,14 +126,19 @@ impl Engine {
         payload.confirm = start.confirm.unwrap_or(true);
         payload.allow_account_change = start.allow_account_change;
 
+        // The session says who the person is; without one, a page of ours binds the browser.
+        let ticket = (!caller.principal.in_session).then(|| Secret::new(base64url(&self.rng.bytes::<32>())));
+        let authorization_url = match &ticket {
+            Some(ticket) => self.connect_url(&[ticket.expose()])?,
+            None => self.departure(&connector, &mut payload).await?,
+        };
         let now = self.clock.now();
-        let ticket = Secret::new(base64url(&self.rng.bytes::<32>()));
         let state_hash = digest_of(state.expose());
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(&payload).map_err(Error::internal)?);
         let row = FlowRow {
             state_hash,
             id: base64url(&self.rng.bytes::<9>()),
-            ticket_hash: Some(digest_of(ticket.expose())),
+            ticket_hash: ticket.as_ref().map(|ticket| digest_of(ticket.expose())),
             browser_hash: None,
             sealed: self.vault().seal_flow(&key, &state_hash, &plain)?,
             context: connector.context(),
@@ -161,7 +166,7 @@ impl Engine {
         }
         self.metrics.flow("started");
         Ok(StartedFlow {
-            authorization_url: self.connect_url(&[ticket.expose()])?,
+            authorization_url,
             state,
             expires_at,
         })

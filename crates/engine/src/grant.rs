@@ -142,7 +142,7 @@ impl Engine {
             (None, None) => Need::Usable,
         };
         let ready = self.ready_token(&connector, &key, &need).await?;
-        self.audit_use(caller, "token.export", "ok", &key, None);
+        self.audit_use(caller, "token.export", "ok", (&connector, &key), None);
         let row = &ready.connection.row;
         let grant = row.grant.as_ref();
         Ok(AccessToken {

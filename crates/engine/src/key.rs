@@ -93,8 +93,8 @@ impl From<KeyRow> for KeyView {
 /// A key ready for use: its row, read once.
 #[derive(Debug)]
 pub(crate) struct KnownKey {
-    grant: Arc<KeyGrant>,
-    expires_at: Option<Timestamp>,
+    pub(crate) grant: Arc<KeyGrant>,
+    pub(crate) expires_at: Option<Timestamp>,
     read_at: Duration,
 }
 
@@ -109,11 +109,7 @@ impl KnownKey {
 }
 
 /// What a stored key allows. A name that this version does not know is refused, never skipped.
-fn grant_of(row: &KeyRow) -> Result<KeyGrant> {
-    let privilege = |name: &String| {
-        let known = Privilege::ALL.into_iter().find(|p| p.as_str() == name);
-        known.ok_or_else(|| Error::internal(format_args!("key {} has an unknown privilege", row.id)))
-    };
+pub(crate) fn grant_of(row: &KeyRow) -> Result<KeyGrant> {
     let connectors = row
         .connectors
         .as_ref()
@@ -123,7 +119,7 @@ fn grant_of(row: &KeyRow) -> Result<KeyGrant> {
         name: row.name.clone(),
         spaces: row.spaces.iter().cloned().collect(),
         profile_uid: row.profile_uid.clone(),
-        privileges: row.privileges.iter().map(privilege).collect::<Result<_>>()?,
+        privileges: privileges_of(&row.id, &row.privileges)?,
         connectors: connectors.transpose().map_err(Error::internal)?,
         actions: row.actions.as_ref().map(|names| names.iter().cloned().collect()),
     })
@@ -131,6 +127,15 @@ fn grant_of(row: &KeyRow) -> Result<KeyGrant> {
 
 /// Said when the operator's text is not the first key.
 const IGNORED: &str = "bootstrap_api_key is ignored: this store has keys already, and it is not one of them";
+
+/// Reads stored names of privileges.
+pub(crate) fn privileges_of(id: &KeyId, names: &[String]) -> Result<Privileges> {
+    let privilege = |name: &String| {
+        let known = Privilege::ALL.into_iter().find(|p| p.as_str() == name);
+        known.ok_or_else(|| Error::internal(format_args!("key {id} has an unknown privilege")))
+    };
+    names.iter().map(privilege).collect()
+}
 
 impl Engine {
     /// Recognises a key and says who calls: the key's own user, or the one that `act_as` names.
@@ -144,12 +149,7 @@ impl Engine {
         let Some(known) = self.recognise(presented).await? else {
             return Err(self.refuse_key(space, address));
         };
-        if known.expires_at.is_some_and(|end| end <= self.clock.now()) {
-            return Err(Error::new(
-                ErrorCode::KeyExpired,
-                "this API key has expired; create another one",
-            ));
-        }
+        self.check_expiry(&known)?;
         if !known.grant.valid_in(space.as_str()) {
             return Err(Error::new(
                 ErrorCode::SpaceNotAllowed,
@@ -161,12 +161,23 @@ impl Engine {
             key: Arc::clone(&known.grant),
             user,
             space: space.clone(),
+            in_session: false,
         })
+    }
+
+    pub(crate) fn check_expiry(&self, known: &KnownKey) -> Result<()> {
+        if known.expires_at.is_some_and(|end| end <= self.clock.now()) {
+            return Err(Error::new(
+                ErrorCode::KeyExpired,
+                "this API key has expired; create another one",
+            ));
+        }
+        Ok(())
     }
 
     /// The key, if the store has it. Known keys are remembered by the keyed hash of their whole text, which nobody without
     /// the key ring can aim at: to be found there is to be recognised.
-    async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
+    pub(crate) async fn recognise(&self, presented: &str) -> Result<Option<Arc<KnownKey>>> {
         let hash = self.hash_key(presented);
         let old = match self.recall(self.keys.get(&hash), |known| known.read_at) {
             Recalled::Recent(known) => return Ok(Some(known)),
@@ -188,7 +199,7 @@ impl Engine {
         Ok(Some(known))
     }
 
-    fn refuse_key(&self, space: &SpaceId, address: &str) -> Error {
+    pub(crate) fn refuse_key(&self, space: &SpaceId, address: &str) -> Error {
         let minute = self.clock.monotonic().as_secs() / 60;
         let mut failures = self
             .key_failures
@@ -345,7 +356,7 @@ impl Engine {
 }
 
 /// The user of the request: what the key says, and the header only where the key lets it.
-fn acting_user(key: &KeyGrant, act_as: Option<&str>) -> Result<Option<ProfileUid>> {
+pub(crate) fn acting_user(key: &KeyGrant, act_as: Option<&str>) -> Result<Option<ProfileUid>> {
     let bound = key.profile_uid.clone();
     let Some(text) = act_as else { return Ok(bound) };
     let wanted = ProfileUid::new(text).map_err(|e| {

@@ -19,8 +19,10 @@ mod due;
 mod error;
 pub mod flow;
 mod grant;
+mod health;
 pub mod journal;
 mod key;
+mod list;
 mod metrics;
 mod outage;
 mod refresh;
@@ -29,6 +31,7 @@ mod restored;
 mod revoke;
 mod rotation;
 mod sealing;
+mod session;
 mod settings;
 mod status;
 mod sweep;
@@ -55,12 +58,15 @@ pub use caller::Caller;
 pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
+pub use health::{Health, HealthSeries};
 pub use key::{KeyView, NewKey};
+pub use list::{ConnectionPage, ConnectionQuery, ConnectionView, ListedState};
 pub use metrics::Metrics;
 pub use reseal::{Pass, ResealState, Resealing, Tally};
 pub use restored::{HighWater, Restored};
 pub use rotation::Exchange;
 pub use sealing::{DataKeyView, MasterKeyView, REREAD_KEYS_EVERY, SealingView};
+pub use session::{NewSession, SessionView, Visitor};
 pub use settings::{CallLimits, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, EndNotice, EndReason, UserAuthStatus};
 pub use vault::{OpenVault, OpenVaultError, open_vault};
@@ -107,6 +113,7 @@ pub struct Engine {
     /// Names this process in leases.
     holder: String,
     key_hashing: hmac::Key,
+    session_hashing: hmac::Key,
     keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
     strangers: callback::Strangers,
@@ -123,6 +130,7 @@ pub struct Engine {
     stopping: CancellationToken,
     uses: Mutex<audit::Uses>,
     uses_crowd: Notify,
+    tallies: health::Tallies,
     /// When the use of a connection was last noted in its row.
     noted_uses: Cache<ConnectionKey, Duration>,
     slots: Arc<background::Slots>,
@@ -136,6 +144,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Arc<Self> {
         let holder = parts.rng.uuid();
         let key_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("api key hash"));
+        let session_hashing = hmac::Key::new(hmac::HMAC_SHA256, &*parts.vault.ring.derive("session hash"));
         let cached = parts.settings.cached_connections;
         let crowds = crowd::Crowds::new(&parts.settings.calls);
         let slots = background::Slots::new(
@@ -156,6 +165,7 @@ impl Engine {
             metrics: Metrics::default(),
             holder,
             key_hashing,
+            session_hashing,
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
             strangers: callback::Strangers::default(),
@@ -172,6 +182,7 @@ impl Engine {
             stopping: CancellationToken::new(),
             uses: Mutex::default(),
             uses_crowd: Notify::new(),
+            tallies: health::Tallies::default(),
             noted_uses: Cache::new(cached),
             slots,
             stumbles: Cache::new(10_000),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use valetkey_core::{AuthMode, ConnectionKey, ConnectionName, ConnectorId, Privilege};
+use valetkey_core::{AuthMode, ConnectionKey, ConnectionName, ConnectorId, Owner, Privilege};
 use valetkey_oauth::Tokens;
 use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow};
 
@@ -61,12 +61,41 @@ impl Engine {
             owner: connector.owner_for(&caller.principal)?,
             name: name.unwrap_or_else(ConnectionName::default_name),
         };
+        self.disconnect_key(caller, &connector, &key).await
+    }
+
+    /// Ends the connection of whichever owner.
+    pub async fn disconnect_owner(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &ConnectorId,
+        owner: Owner,
+        name: Option<ConnectionName>,
+    ) -> Result<()> {
+        caller.need(Privilege::ConnectorsWrite)?;
+        let connector = self.connector(&caller.principal, id).await?;
+        connector.oauth()?;
+        let key = ConnectionKey {
+            space: caller.principal.space.clone(),
+            connector: id.clone(),
+            owner,
+            name: name.unwrap_or_else(ConnectionName::default_name),
+        };
+        self.disconnect_key(caller, &connector, &key).await
+    }
+
+    async fn disconnect_key(
+        self: &Arc<Self>,
+        caller: &Caller,
+        connector: &Connector,
+        key: &ConnectionKey,
+    ) -> Result<()> {
         let audit = caller
             .audit("connection.state", self.clock.now())
-            .connection(&key)
+            .connection(key)
             .outcome("disconnected")
             .detail("to", "disconnected");
-        if let Some(ended) = self.end(&connector, &key, audit.row()).await? {
+        if let Some(ended) = self.end(connector, key, audit.row()).await? {
             let task = self.revoke_in_task(ended);
             Self::wait_patiently(task.into_iter().collect()).await;
         }

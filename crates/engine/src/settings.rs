@@ -52,6 +52,12 @@ pub struct Settings {
     pub authorize_limit: RateLimit,
     /// Callbacks per user.
     pub callback_limit: RateLimit,
+    /// Attempts to sign in from one address.
+    pub sign_in_limit: RateLimit,
+    /// After how long without use a session ends.
+    pub session_idle: Duration,
+    /// After how long a session ends in any case.
+    pub session_lifetime: Duration,
     /// How long before its expiry a token counts as stale; never more than a fifth of the token's lifetime.
     pub refresh_margin: Duration,
     /// How long a token endpoint may take to answer.
@@ -95,6 +101,12 @@ impl Default for Settings {
             max_pending_flows: 20,
             authorize_limit: hourly,
             callback_limit: hourly,
+            sign_in_limit: RateLimit {
+                limit: 100,
+                window: Duration::from_secs(600),
+            },
+            session_idle: Duration::from_secs(30 * 60),
+            session_lifetime: Duration::from_secs(12 * 3600),
             refresh_margin: Duration::from_secs(300),
             token_timeout: Duration::from_secs(30),
             refresh_lease: Duration::from_secs(40),

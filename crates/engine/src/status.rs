@@ -80,6 +80,11 @@ pub struct AuditQuery {
     pub connector: Option<ConnectorId>,
     /// Only this user.
     pub user: Option<ProfileUid>,
+    /// Only connections of this owner.
+    #[serde(skip)]
+    pub owner: Option<Owner>,
+    /// Only connections with this name.
+    pub connection: Option<ConnectionName>,
     /// Not before this.
     pub from: Option<Timestamp>,
     /// Before this.
@@ -262,6 +267,8 @@ impl Engine {
             kind: query.kind,
             connector: query.connector,
             user: query.user,
+            owner: query.owner,
+            connection: query.connection,
             from: query.from,
             to: query.to,
             before: query.after,

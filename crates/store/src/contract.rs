@@ -10,19 +10,44 @@ use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp
 use crate::StoreError;
 use crate::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
+    TakenFlow, TallyRow, VaultRow, Walk,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Everything that a store does.
 pub trait Store:
-    Vault + Keys + Connectors + Flows + Connections + Refreshes + Jobs + AuditLog + Limits + Transfer + fmt::Debug
+    Vault
+    + Keys
+    + Sessions
+    + Connectors
+    + Flows
+    + Connections
+    + Refreshes
+    + Jobs
+    + AuditLog
+    + Limits
+    + Tallies
+    + Transfer
+    + fmt::Debug
 {
 }
 
 impl<T> Store for T where
-    T: Vault + Keys + Connectors + Flows + Connections + Refreshes + Jobs + AuditLog + Limits + Transfer + fmt::Debug
+    T: Vault
+        + Keys
+        + Sessions
+        + Connectors
+        + Flows
+        + Connections
+        + Refreshes
+        + Jobs
+        + AuditLog
+        + Limits
+        + Tallies
+        + Transfer
+        + fmt::Debug
 {
 }
 
@@ -67,6 +92,34 @@ pub trait Keys: Send + Sync {
 
     /// Removes a key. `false` if there was none.
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool>;
+}
+
+/// Browsers that are signed in, and links that sign in once. Who holds a secret is known by its hash only.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Adds a session. One with the same hash is an error, for secrets are random.
+    async fn put_session(&self, row: SessionRow, audit: AuditRow) -> Result<()>;
+
+    /// The session, ended or not.
+    async fn get_session(&self, hash: &Digest) -> Result<Option<SessionRow>>;
+
+    /// Notes when a session was last used; the time is only ever raised. One that is gone is passed over.
+    async fn touch_session(&self, hash: &Digest, at: Timestamp) -> Result<()>;
+
+    /// Removes a session. `false` if there was none, and nothing was written.
+    async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool>;
+
+    /// Removes all sessions of a person. How many there were; if there was none, nothing was written.
+    async fn delete_sessions_of(&self, person: &KeyId, audit: AuditRow) -> Result<u64>;
+
+    /// Adds a link that signs in once.
+    async fn put_sign_in_link(&self, hash: Digest, expires_at: Timestamp, audit: AuditRow) -> Result<()>;
+
+    /// Takes a link: whoever is first gets `true`, if it has not ended, and nobody does after that.
+    async fn take_sign_in_link(&self, hash: &Digest, now: Timestamp) -> Result<bool>;
+
+    /// Removes sessions and links that ended before `now`, at most `limit` of each. How many there were.
+    async fn sweep_sessions(&self, now: Timestamp, limit: u32) -> Result<u64>;
 }
 
 /// Connectors.
@@ -162,6 +215,16 @@ pub trait Connections: Send + Sync {
         space: &SpaceId,
         connector: &ConnectorId,
         after: Option<&ConnectionKey>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>>;
+
+    /// Goes along an index through the connections of a space, after `after`, at most `limit`, tombstones included. It
+    /// costs the rows that come, whatever else is stored; which of them are wanted is for the caller to say.
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<ConnectionRow>>;
 
@@ -309,4 +372,17 @@ pub trait Limits: Send + Sync {
 
     /// Removes counted attempts older than `before`, at most `limit`. How many there were.
     async fn sweep_limits(&self, before: Timestamp, limit: u32) -> Result<u64>;
+}
+
+/// How often things went well or not, by time.
+#[async_trait]
+pub trait Tallies: Send + Sync {
+    /// Adds counts to those that are there, all or none.
+    async fn add_tallies(&self, rows: Vec<TallyRow>) -> Result<()>;
+
+    /// The counts of a space from `from` on and before `to`, by time. Costs these, not what else is stored.
+    async fn list_tallies(&self, space: &SpaceId, from: Timestamp, to: Timestamp) -> Result<Vec<TallyRow>>;
+
+    /// Removes counts of before `before`, at most `limit`. How many there were.
+    async fn sweep_tallies(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }

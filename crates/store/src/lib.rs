@@ -18,6 +18,8 @@ pub mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
-pub use contract::{AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, Transfer, Vault};
+pub use contract::{
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, Tallies, Transfer, Vault,
+};
 pub use copy::{Copied, CopyError, copy};
 pub use error::StoreError;

@@ -136,6 +136,55 @@ pub struct ConnectionRow {
     pub notice: Option<String>,
 }
 
+/// Which connections of a space [`crate::Connections::walk_connections`] leads past, and in which order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// All, by connector, owner and name.
+    All,
+    /// Those of a connector, by owner and name.
+    Connector(ConnectorId),
+    /// Those of an owner, by connector and name.
+    Owner(Owner),
+    /// Those of an owner at a connector, by name.
+    OwnerOf(ConnectorId, Owner),
+    /// Those that are stored as waiting for a person, by connector, owner and name.
+    Broken,
+    /// The same of a connector.
+    BrokenOf(ConnectorId),
+    /// Those of users whose `profile_uid` begins so, by owner, connector and name.
+    Users(String),
+    /// The same of a connector, by owner and name.
+    UsersOf(ConnectorId, String),
+    /// Those with accounts whose label begins so, ASCII letters of either case being equal, by label, connector, owner and
+    /// name.
+    Labels(String),
+}
+
+/// Where a walk stands: behind this row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The row's connector.
+    pub connector: ConnectorId,
+    /// Its owner.
+    pub owner: Owner,
+    /// Its name.
+    pub name: ConnectionName,
+    /// The label of its account; empty for none.
+    pub label: String,
+}
+
+impl Place {
+    /// Behind this row.
+    pub fn behind(row: &ConnectionRow) -> Self {
+        Self {
+            connector: row.key.connector.clone(),
+            owner: row.key.owner.clone(),
+            name: row.key.name.clone(),
+            label: row.account_label.clone().unwrap_or_default(),
+        }
+    }
+}
+
 /// What a refresh brought, for [`crate::Refreshes::finish_refresh`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Renewed {
@@ -186,7 +235,8 @@ pub struct JobRow {
     pub created_at: Timestamp,
 }
 
-/// A table, as [`crate::Transfer`] names them. Counted attempts are not moved: limits begin anew.
+/// A table, as [`crate::Transfer`] names them. Counted attempts and tallies are not moved: they begin anew. Sessions and
+/// sign-in links are not moved either: people sign in again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
     /// The installation and its wrapped keys: one record.
@@ -348,6 +398,29 @@ pub enum BoundBrowser {
     Unknown,
 }
 
+/// A browser that is signed in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SessionRow {
+    /// A keyed hash of what the browser's cookie holds.
+    pub hash: Digest,
+    /// Who: the id of the API key that was presented, or a name of the same form that no key has.
+    pub person: KeyId,
+    /// For people.
+    pub name: String,
+    /// The user that the person is.
+    pub profile_uid: Option<ProfileUid>,
+    /// What it allows; `None` for what the API key of this person allows at the moment.
+    pub privileges: Option<Vec<String>>,
+    /// Where it is valid; `*` for everywhere. The API key's spaces count instead, if there is one.
+    pub spaces: Vec<String>,
+    /// When the person signed in.
+    pub created_at: Timestamp,
+    /// When it was last used, to the minute or so.
+    pub seen_at: Timestamp,
+    /// When it ends, whatever happens.
+    pub expires_at: Timestamp,
+}
+
 /// An API key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyRow {
@@ -448,6 +521,10 @@ pub struct AuditFilter {
     pub connector: Option<ConnectorId>,
     /// Only this user.
     pub user: Option<ProfileUid>,
+    /// Only connections of this owner.
+    pub owner: Option<Owner>,
+    /// Only connections with this name.
+    pub connection: Option<ConnectionName>,
     /// Not before this.
     pub from: Option<Timestamp>,
     /// Before this.
@@ -456,6 +533,78 @@ pub struct AuditFilter {
     pub before: Option<i64>,
     /// At most this many.
     pub limit: u32,
+}
+
+/// What a [`TallyRow`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// Ends of authorization code flows.
+    Flow,
+    /// Ends of refreshes.
+    Refresh,
+    /// Uses of a connection.
+    Use,
+}
+
+impl Subject {
+    /// The stored word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Flow => "flow",
+            Self::Refresh => "refresh",
+            Self::Use => "use",
+        }
+    }
+
+    /// Reads the stored word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Flow, Self::Refresh, Self::Use]
+            .into_iter()
+            .find(|subject| subject.word() == word)
+    }
+}
+
+/// What came of what a [`TallyRow`] counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// It went well.
+    Ok,
+    /// It did not.
+    Failed,
+}
+
+impl Outcome {
+    /// The stored word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Reads the stored word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Ok, Self::Failed]
+            .into_iter()
+            .find(|outcome| outcome.word() == word)
+    }
+}
+
+/// How often something happened in a span of time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TallyRow {
+    /// The tenant.
+    pub space: SpaceId,
+    /// When the span begins.
+    pub at: Timestamp,
+    /// What.
+    pub subject: Subject,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The type of the connector.
+    pub connector_type: ConnectorTypeId,
+    /// How often.
+    pub count: i64,
 }
 
 /// A data key of the key ring, wrapped by the master key.

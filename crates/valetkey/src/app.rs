@@ -51,6 +51,8 @@ pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     /// The key made at the first start, to be shown once.
     pub(crate) first_key: Option<Secret<String>>,
+    /// The link that signs the operator in once, made with it.
+    pub(crate) first_link: Option<Secret<String>>,
     front: Arc<Front>,
     listener: TcpListener,
     place: Place,
@@ -165,6 +167,9 @@ fn engine_settings(config: &Config) -> Settings {
         max_pending_flows: config.max_pending_flows,
         authorize_limit: config.authorize_limit,
         callback_limit: config.callback_limit,
+        sign_in_limit: config.sign_in_limit,
+        session_idle: config.session_idle,
+        session_lifetime: config.session_lifetime,
         refresh_margin: config.refresh_margin,
         token_timeout: config.token_timeout,
         // Three quarters of a lease are for one request.
@@ -208,6 +213,15 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         .await
         .map_err(|e| Refusal::Configuration(e.message))?
         .filter(|_| config.bootstrap_api_key.is_none());
+    let first_link = match &first_key {
+        Some(_) => Some(
+            engine
+                .new_sign_in_link()
+                .await
+                .map_err(|e| Refusal::NotNow(e.message))?,
+        ),
+        None => None,
+    };
     let stopping = CancellationToken::new();
     let mut registry = Registry::default();
     engine.metrics().register(&mut registry);
@@ -227,7 +241,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     );
     let front = Front::new(
         Arc::clone(&engine),
-        crate::http::router(state),
+        crate::http::router(state).merge(crate::console::router(Arc::clone(&engine))),
         metrics,
         config.trusted_proxies.clone(),
         &SystemRng,
@@ -238,6 +252,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
     Ok(App {
         engine,
         first_key,
+        first_link,
         front: Arc::new(front),
         listener,
         place,
@@ -289,6 +304,7 @@ impl App {
         self.tasks.wait().await;
         drop(workers);
         self.engine.flush_audit().await.context("the last audit records")?;
+        self.engine.flush_tallies().await.context("the last counts")?;
         water.await?.keep(&self.engine).await?;
         self.place.close();
         Ok(())

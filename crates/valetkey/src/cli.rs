@@ -4,12 +4,14 @@ mod sealing;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
+use valetkey_core::Secret;
 use valetkey_store::postgres::PostgresStore;
 use valetkey_store::sqlite::SqliteStore;
 
@@ -36,6 +38,9 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Print a link that signs an administrator in to the console: it works once, within an hour. In a data directory only
+    /// while no server runs on it.
+    SignInLink(Settings),
     /// Say that the store was put back from a backup, so that old refresh tokens are treated with care. Not needed where
     /// the data directory kept its file `high-water`: then it is noticed.
     MarkRestored(Settings),
@@ -197,6 +202,10 @@ fn dispatch(command: Command) -> Result<()> {
         }
         Command::Demo(options) => runtime()?.block_on(demo::run(options)),
         Command::Keys { command } => runtime()?.block_on(keys(command)),
+        Command::SignInLink(settings) => {
+            let config = settings.read()?;
+            runtime()?.block_on(sign_in_link(&config))
+        }
         Command::MarkRestored(settings) => {
             let config = settings.read()?;
             runtime()?.block_on(mark_restored(&config))
@@ -255,6 +264,10 @@ async fn serve(config: &Config) -> Result<()> {
     if let Some(key) = &app.first_key {
         say(&format!("admin API key, shown this one time: {}", key.expose()))?;
     }
+    if let Some(link) = &app.first_link {
+        let url = sign_in_url(config, app.address()?, link);
+        say(&format!("sign in to the console, once within an hour: {url}"))?;
+    }
     if config.public_base_url.is_none() {
         tracing::warn!("public_base_url is not set: no account can be connected until it is");
     }
@@ -301,6 +314,24 @@ fn check(config: &Config) -> Result<()> {
         "{} is damaged: put a backup back, as docs/operating.md says",
         file.display()
     )
+}
+
+async fn sign_in_link(config: &Config) -> Result<()> {
+    let core = app::build_core(config).await?;
+    report_restored(&core)?;
+    let link = core.engine.new_sign_in_link().await?;
+    core.engine.flush_audit().await?;
+    core.place.close();
+    say(&sign_in_url(config, config.listen, &link))
+}
+
+/// Where a browser signs in with a link: what comes after the `#` is not sent, and so is in no log.
+fn sign_in_url(config: &Config, address: SocketAddr, link: &Secret<String>) -> String {
+    let base = config.public_base_url.as_ref().map_or_else(
+        || format!("http://{address}"),
+        |url| url.as_str().trim_end_matches('/').to_owned(),
+    );
+    format!("{base}/app/sign-in#{}", link.expose())
 }
 
 async fn mark_restored(config: &Config) -> Result<()> {

@@ -1,5 +1,5 @@
 use async_trait::async_trait;
-use valetkey_core::{ConnectorId, ProfileUid, SpaceId};
+use valetkey_core::{ConnectionName, ConnectorId, Owner, ProfileUid, SpaceId};
 use valetkey_store::AuditLog;
 use valetkey_store::rows::{AuditEntry, AuditFilter, AuditRow};
 
@@ -58,6 +58,8 @@ fn chosen(filter: &AuditFilter, entry: &AuditEntry) -> bool {
         && filter.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
         && same(filter.connector.as_ref().map(ConnectorId::as_str), &entry.connector)
         && same(filter.user.as_ref().map(ProfileUid::as_str), &entry.user)
+        && same(filter.owner.as_ref().map(Owner::as_stored).as_deref(), &entry.owner)
+        && same(filter.connection.as_ref().map(ConnectionName::as_str), &entry.connection)
         && filter.from.is_none_or(|from| entry.at >= from)
         && filter.to.is_none_or(|to| entry.at < to)
         && filter.before.is_none_or(|before| entry.seq < before)

@@ -2,10 +2,10 @@ use std::ops::Bound;
 
 use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, Owner, SpaceId, Timestamp};
-use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow, Sealed};
+use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow, Place, Sealed, Walk};
 use valetkey_store::{Connections, StoreError};
 
-use super::{MemoryStore, Result, Tables, audit, first};
+use super::{MemoryStore, Result, Tables, audit, first, walks};
 
 #[async_trait]
 impl Connections for MemoryStore {
@@ -73,6 +73,18 @@ impl Connections for MemoryStore {
                 && after.is_none_or(|after| (&key.owner, &key.name) > after)
         });
         Ok(first(rows.cloned(), limit))
+    }
+
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>> {
+        let tables = self.lock();
+        let rows = tables.connections.values().filter(|row| row.key.space == *space);
+        Ok(walks::along(rows, walk, after, limit))
     }
 
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {

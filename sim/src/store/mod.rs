@@ -11,8 +11,11 @@ mod jobs;
 mod keys;
 mod limits;
 mod refreshes;
+mod sessions;
+mod tallies;
 mod transfer;
 mod vault;
+mod walks;
 
 pub(crate) use refreshes::renew;
 
@@ -22,7 +25,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use valetkey_core::{Clock, ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 use valetkey_store::StoreError;
-use valetkey_store::rows::{AuditEntry, ConnectionRow, ConnectorRow, FlowRow, JobRow, KeyRow, VaultRow};
+use valetkey_store::rows::{AuditEntry, ConnectionRow, ConnectorRow, FlowRow, JobRow, KeyRow, SessionRow, VaultRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -48,6 +51,8 @@ struct Tables {
     vault: Option<VaultRow>,
     probes: u64,
     keys: BTreeMap<KeyId, KeyRow>,
+    sessions: BTreeMap<[u8; 32], SessionRow>,
+    links: BTreeMap<[u8; 32], Timestamp>,
     connectors: BTreeMap<(SpaceId, ConnectorId), ConnectorRow>,
     flows: BTreeMap<[u8; 32], FlowRow>,
     /// When the flows were taken whose end was not noted.
@@ -56,6 +61,7 @@ struct Tables {
     jobs: BTreeMap<(SpaceId, String), JobRow>,
     audit: BTreeMap<i64, AuditEntry>,
     attempts: Vec<limits::Attempt>,
+    tallies: BTreeMap<tallies::Key, i64>,
 }
 
 impl fmt::Debug for MemoryStore {

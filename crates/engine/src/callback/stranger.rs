@@ -7,10 +7,11 @@ use quick_cache::unsync::Cache;
 use valetkey_core::ErrorCode;
 use valetkey_store::rows::FlowRow;
 
-use super::CallbackRequest;
+use super::{CallbackRequest, in_session};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::flow::same_browser;
+use crate::session::Live;
 
 /// How many strange callbacks one address may bring in a window.
 const LIMIT: u32 = 20;
@@ -51,10 +52,14 @@ impl Strangers {
 impl Engine {
     /// Whether nothing fits: neither the redirect URI nor the browser is the flow's. To whoever brings such a state, it
     /// must look like one that does not exist.
-    pub(super) fn is_stranger(&self, flow: &FlowRow, request: &CallbackRequest) -> bool {
+    pub(super) fn is_stranger(&self, flow: &FlowRow, person: Option<&Live>, request: &CallbackRequest) -> bool {
         let elsewhere = request.context.as_ref().is_some_and(|c| *c != flow.context);
         let cookie = request.cookies.get(&self.cookie_name(&flow.id));
-        elsewhere && !same_browser(flow, cookie.map(String::as_str))
+        let fits = match person {
+            Some(person) if in_session(flow) => person.row.person == flow.started_by,
+            _ => same_browser(flow, cookie.map(String::as_str)),
+        };
+        elsewhere && !fits
     }
 
     /// Counts a strange callback; refuses when there were too many from its address.

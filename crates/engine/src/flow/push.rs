@@ -67,6 +67,14 @@ impl Engine {
         self.push(&connector, &payload, push).await
     }
 
+    /// Where a browser goes at once: to the provider, with a request that was pushed where the provider demands that.
+    pub(super) async fn departure(&self, connector: &Connector, payload: &mut Payload) -> Result<Url> {
+        match payload.push.take() {
+            Some(push) => self.push(connector, payload, &push).await,
+            None => Url::parse(&payload.authorization_url).map_err(Error::internal),
+        }
+    }
+
     async fn push(&self, connector: &Connector, payload: &Payload, push: &Push) -> Result<Url> {
         let setup = connector.oauth()?;
         let client = self.client(connector).await?;

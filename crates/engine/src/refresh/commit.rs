@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use valetkey_core::{ConnectionKey, Timestamp};
 use valetkey_oauth::Tokens;
-use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, Renewed};
+use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, Renewed, Subject};
 
 use super::Landing;
 use super::failure::gone;
@@ -104,6 +104,7 @@ impl Engine {
     /// Writes a new pair, or sees to it that it will be written; callers get it in either case.
     pub(super) async fn commit(self: &Arc<Self>, flight: &Flight, held: &Held, minted: Minted, past: Past) -> Landing {
         self.note_honoured(flight);
+        self.count_end(&flight.connector, Subject::Refresh, true);
         self.note_renewed(&flight.connector, &held.row);
         for note in &minted.tokens.notes {
             self.metrics.ignored_field(note);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use valetkey_core::{ErrorCode, Secret};
 use valetkey_oauth::{ErrorClass, Grant};
+use valetkey_store::rows::Subject;
 
 use super::Landing;
 use super::failure::{gone, refusal, unreachable};
@@ -36,6 +37,7 @@ impl Engine {
             Outcome::Answered(response) => response,
             Outcome::NotSent(error) | Outcome::Uncertain(error) => {
                 let failure = unreachable(error);
+                self.count_end(&connector, Subject::Refresh, false);
                 if is_trouble(error) {
                     self.note_trouble(&mut flight.admission, &failure, None);
                 }
@@ -47,6 +49,7 @@ impl Engine {
             Err(error) => {
                 let error = masked(error, &client, &Secret::from(""));
                 let failure = refusal(&error);
+                self.count_end(&connector, Subject::Refresh, false);
                 let fails = response.status == 429 || response.status >= 500;
                 if fails || failure.code == ErrorCode::ClientRejected || error.class() == ErrorClass::RateLimited {
                     self.note_trouble(&mut flight.admission, &failure, error.retry_after());
@@ -68,6 +71,7 @@ impl Engine {
             .connection(&flight.key)
             .detail("grant", "client_credentials");
         self.metrics.refresh("ok");
+        self.count_end(&connector, Subject::Refresh, true);
         // The account is the client itself, whatever an answer calls it.
         let stored = self.store_new_grant(&connector, &flight.key, &minted, true, audit.row());
         match stored.await? {

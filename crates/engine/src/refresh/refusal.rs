@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use valetkey_core::ConnectionKey;
 use valetkey_oauth::{ErrorClass, Recovery, Rotation, TokenError};
-use valetkey_store::rows::{Committed, ConnectionRow, ConnectionState, GrantRow, Released, Renewed};
+use valetkey_store::rows::{Committed, ConnectionRow, ConnectionState, GrantRow, Released, Renewed, Subject};
 
 use super::Landing;
 use super::doubt::{Condemned, Verdict};
@@ -28,6 +28,7 @@ impl Engine {
         error: &TokenError,
         past: Past,
     ) -> Landing {
+        self.count_end(&flight.connector, Subject::Refresh, false);
         let word = error.provider_error().unwrap_or_default();
         if error.class() != ErrorClass::Terminal {
             self.metrics.refresh(match error.class() {

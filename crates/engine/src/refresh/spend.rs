@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use valetkey_core::{ErrorCode, Request, Response, Secret, Timestamp};
 use valetkey_oauth::{Client, ErrorClass, Grant, TokenError, Tokens};
+use valetkey_store::rows::Subject;
 
 use super::Landing;
 use super::failure::{After, Failure, refusal, unreachable, waits_for_expiry};
@@ -223,10 +224,12 @@ impl Engine {
             Answer::Overtaken => lease_over(),
             Answer::NotSent(failure) => {
                 self.metrics.refresh("not_sent");
+                self.count_end(&flight.connector, Subject::Refresh, false);
                 failure
             }
             Answer::Unknown(failure) => {
                 self.metrics.refresh("uncertain");
+                self.count_end(&flight.connector, Subject::Refresh, false);
                 if asking.rules.is_exhausted(held.attempt()) {
                     return self.condemn(flight, held, Reason::RefreshOutcomeUnknown, None).await;
                 }

@@ -16,10 +16,12 @@ use tokio::sync::Notify;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
+    TakenFlow, TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
+    Transfer, Vault,
 };
 
 use crate::life::Life;
@@ -267,6 +269,41 @@ impl Keys for Faults {
 }
 
 #[async_trait]
+impl Sessions for Faults {
+    async fn put_session(&self, row: SessionRow, audit: AuditRow) -> Result<()> {
+        pass!(self, put_session(row, audit))
+    }
+
+    async fn get_session(&self, hash: &Digest) -> Result<Option<SessionRow>> {
+        pass!(self, get_session(hash))
+    }
+
+    async fn touch_session(&self, hash: &Digest, at: Timestamp) -> Result<()> {
+        pass!(self, touch_session(hash, at))
+    }
+
+    async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool> {
+        pass!(self, delete_session(hash, audit))
+    }
+
+    async fn delete_sessions_of(&self, person: &KeyId, audit: AuditRow) -> Result<u64> {
+        pass!(self, delete_sessions_of(person, audit))
+    }
+
+    async fn put_sign_in_link(&self, hash: Digest, expires_at: Timestamp, audit: AuditRow) -> Result<()> {
+        pass!(self, put_sign_in_link(hash, expires_at, audit))
+    }
+
+    async fn take_sign_in_link(&self, hash: &Digest, now: Timestamp) -> Result<bool> {
+        pass!(self, take_sign_in_link(hash, now))
+    }
+
+    async fn sweep_sessions(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_sessions(now, limit))
+    }
+}
+
+#[async_trait]
 impl Connectors for Faults {
     async fn put_connector(&self, row: ConnectorRow, audit: AuditRow) -> Result<bool> {
         pass!(self, put_connector(row, audit))
@@ -366,6 +403,16 @@ impl Connections for Faults {
         limit: u32,
     ) -> Result<Vec<ConnectionRow>> {
         pass!(self, list_connections(space, connector, after, limit))
+    }
+
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>> {
+        pass!(self, walk_connections(space, walk, after, limit))
     }
 
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
@@ -516,5 +563,20 @@ impl Limits for Faults {
 
     async fn sweep_limits(&self, before: Timestamp, limit: u32) -> Result<u64> {
         pass!(self, sweep_limits(before, limit))
+    }
+}
+
+#[async_trait]
+impl Tallies for Faults {
+    async fn add_tallies(&self, rows: Vec<TallyRow>) -> Result<()> {
+        pass!(self, add_tallies(rows))
+    }
+
+    async fn list_tallies(&self, space: &SpaceId, from: Timestamp, to: Timestamp) -> Result<Vec<TallyRow>> {
+        pass!(self, list_tallies(space, from, to))
+    }
+
+    async fn sweep_tallies(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        pass!(self, sweep_tallies(before, limit))
     }
 }

@@ -7,6 +7,7 @@ mod flow_crash;
 mod herd;
 mod isolation;
 mod life;
+mod lists;
 mod notices;
 mod provider;
 mod refresh;

@@ -127,6 +127,7 @@ impl Stage {
                 key: Arc::clone(&self.key),
                 user: user.map(|user| ProfileUid::new(user).expect("a user")),
                 space: SpaceId::new(space).expect("a space"),
+                in_session: false,
             },
             request_id: "r".into(),
             address: "127.0.0.1".into(),

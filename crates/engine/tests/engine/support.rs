@@ -178,6 +178,7 @@ pub(crate) fn caller_in(space: &str, user: Option<&str>) -> Caller {
             key: Arc::new(key),
             user: user.map(|u| ProfileUid::new(u).expect("a user")),
             space: SpaceId::new(space).expect("a space"),
+            in_session: false,
         },
         request_id: "r".into(),
         address: "127.0.0.1".into(),

@@ -96,6 +96,11 @@ fn select(filter: &AuditFilter) -> (String, Vec<Value<'_>>) {
             filter.connector.as_ref().map(|connector| connector.as_str().into()),
         ),
         ("profile_uid =", filter.user.as_ref().map(|user| user.as_str().into())),
+        ("owner =", filter.owner.as_ref().map(|owner| owner.as_stored().into())),
+        (
+            "connection =",
+            filter.connection.as_ref().map(|name| name.as_str().into()),
+        ),
         ("at >=", filter.from.map(Value::from)),
         ("at <", filter.to.map(Value::from)),
         ("seq <", filter.before.map(Value::from)),
@@ -173,9 +178,9 @@ pub(super) async fn count_on(session: &Session<'_>) -> std::result::Result<(), F
 
 #[cfg(test)]
 pub(super) fn every_list() -> impl Iterator<Item = String> {
-    use valetkey_core::Timestamp;
+    use valetkey_core::{ConnectionName, Owner, Timestamp};
 
-    (0..1_u32 << 7).map(|set| {
+    (0..1_u32 << 9).map(|set| {
         let is_set = |bit: u32| (set >> bit & 1 == 1).then_some(());
         let filter = AuditFilter {
             space: is_set(0).map(|()| SpaceId::default_space()),
@@ -185,6 +190,8 @@ pub(super) fn every_list() -> impl Iterator<Item = String> {
             from: is_set(4).map(|()| Timestamp(1)),
             to: is_set(5).map(|()| Timestamp(2)),
             before: is_set(6).map(|()| 3),
+            owner: is_set(7).map(|()| Owner::Shared),
+            connection: is_set(8).map(|()| ConnectionName::default_name()),
             limit: 10,
         };
         select(&filter).0

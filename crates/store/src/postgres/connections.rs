@@ -13,9 +13,9 @@ use super::fields::{all, count, first};
 use super::jobs::{self, job_columns};
 use super::session::Session;
 use super::values::{Value, params};
-use super::{PostgresStore, Result};
+use super::{PostgresStore, Result, walk};
 use crate::Connections;
-use crate::rows::{AuditRow, Committed, ConnectionRow, JobRow, Sealed};
+use crate::rows::{AuditRow, Committed, ConnectionRow, JobRow, Place, Sealed, Walk};
 
 super::statements! {
     GET = concat!("SELECT ", columns!(), " FROM connection WHERE ", is_key!());
@@ -157,6 +157,17 @@ impl Connections for PostgresStore {
         let (owner, name) = after.map_or((String::new(), ""), |key| (key.owner.as_stored(), key.name.as_str()));
         let params = params![space.as_str(), connector.as_str(), owner, name, limit];
         all(&self.list(LIST, &params).await?, from_row)
+    }
+
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>> {
+        let (statement, params) = walk::along(space, walk, after, limit);
+        all(&self.list(statement, &params).await?, from_row)
     }
 
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {

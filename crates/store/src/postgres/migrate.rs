@@ -42,9 +42,21 @@ pub(super) const STEPS: &[Migration] = &[
     },
     Migration {
         number: 2,
+        name: "sessions",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0002_sessions.sql"),
+    },
+    Migration {
+        number: 3,
+        name: "lists",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0003_lists.sql"),
+    },
+    Migration {
+        number: 4,
         name: "taken",
         works_since: 1,
-        sql: include_str!("../../migrations/postgres/0002_taken.sql"),
+        sql: include_str!("../../migrations/postgres/0004_taken.sql"),
     },
 ];
 

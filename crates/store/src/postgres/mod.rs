@@ -37,12 +37,15 @@ mod pulse;
 mod reader;
 mod refresh;
 mod session;
+mod sessions;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod together;
 mod transfer;
 mod values;
 mod vault;
+mod walk;
 
 use std::fmt;
 use std::sync::Arc;

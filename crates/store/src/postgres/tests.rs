@@ -2,14 +2,17 @@
 
 use tokio_postgres::Client;
 
-use super::{audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, together, vault};
+use super::{
+    audit, connections, connectors, flows, jobs, keys, limits, migrate, open, refresh, sessions, tallies, together,
+    vault, walk,
+};
 
 #[path = "../../tests/support/place.rs"]
 pub(super) mod place;
 
 use place::{Schema, connect, open as open_store};
 
-const SUBJECTS: [&[&str]; 12] = [
+const SUBJECTS: [&[&str]; 15] = [
     audit::ALL,
     connections::ALL,
     connectors::ALL,
@@ -20,8 +23,11 @@ const SUBJECTS: [&[&str]; 12] = [
     migrate::ALL,
     open::ALL,
     refresh::ALL,
+    sessions::ALL,
+    tallies::ALL,
     together::ALL,
     vault::ALL,
+    walk::ALL,
 ];
 
 #[tokio::test]

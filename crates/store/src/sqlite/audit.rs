@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params, params_from_iter};
-use valetkey_core::{ConnectorId, KeyId, ProfileUid, SpaceId};
+use valetkey_core::{ConnectorId, KeyId, Owner, ProfileUid, SpaceId};
 
 use super::fields::{Fields, all, json};
 use super::{Result, SqliteStore};
@@ -105,14 +105,27 @@ fn list(conn: &Connection, filter: &AuditFilter) -> Result<Vec<AuditEntry>> {
 /// Only the filters that are set are in the statement, so that `SQLite` can choose an index by them.
 fn select(filter: &AuditFilter) -> (String, Vec<Value>) {
     let text = |text: &str| Value::Text(text.to_owned());
+    // A user has fewer records than a connector, and what is shared has more. A plus keeps `SQLite` from an index.
+    let (connector, user, owner) = match &filter.owner {
+        Some(Owner::User(_)) => ("+connector =", "+profile_uid =", "owner ="),
+        Some(Owner::Shared) if filter.connector.is_some() || filter.user.is_some() => {
+            ("connector =", "profile_uid =", "+owner =")
+        }
+        _ => ("connector =", "profile_uid =", "owner ="),
+    };
     let conditions = [
         ("space =", filter.space.as_ref().map(|space| text(space.as_str()))),
         ("kind =", filter.kind.as_deref().map(text)),
         (
-            "connector =",
+            connector,
             filter.connector.as_ref().map(|connector| text(connector.as_str())),
         ),
-        ("profile_uid =", filter.user.as_ref().map(|user| text(user.as_str()))),
+        (user, filter.user.as_ref().map(|user| text(user.as_str()))),
+        (owner, filter.owner.as_ref().map(|owner| text(&owner.as_stored()))),
+        (
+            "connection =",
+            filter.connection.as_ref().map(|name| text(name.as_str())),
+        ),
         ("at >=", filter.from.map(|at| Value::Integer(at.0))),
         ("at <", filter.to.map(|at| Value::Integer(at.0))),
         ("seq <", filter.before.map(Value::Integer)),
@@ -155,9 +168,9 @@ fn from_row(row: &Row<'_>) -> Result<AuditEntry> {
 
 #[cfg(test)]
 pub(super) fn every_list() -> impl Iterator<Item = String> {
-    use valetkey_core::Timestamp;
+    use valetkey_core::{ConnectionName, Timestamp};
 
-    (0..1_u32 << 7).map(|set| {
+    (0..1_u32 << 10).map(|set| {
         let is_set = |bit: u32| (set >> bit & 1 == 1).then_some(());
         let filter = AuditFilter {
             space: is_set(0).map(|()| SpaceId::default_space()),
@@ -167,6 +180,12 @@ pub(super) fn every_list() -> impl Iterator<Item = String> {
             from: is_set(4).map(|()| Timestamp(1)),
             to: is_set(5).map(|()| Timestamp(2)),
             before: is_set(6).map(|()| 3),
+            owner: match (is_set(7), is_set(9)) {
+                (None, _) => None,
+                (_, None) => Some(Owner::Shared),
+                (..) => Some(Owner::User(ProfileUid::new("ada").expect("valid"))),
+            },
+            connection: is_set(8).map(|()| ConnectionName::default_name()),
             limit: 10,
         };
         select(&filter).0

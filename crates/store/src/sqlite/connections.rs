@@ -7,8 +7,8 @@ use valetkey_core::{ConnectionKey, ConnectorId, Owner, SpaceId, Timestamp};
 
 use super::connection::{columns, from_row, is_key, save, update, values};
 use super::fields::{all, first};
-use super::{Result, SqliteStore, audit, jobs};
-use crate::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow, Sealed};
+use super::{Result, SqliteStore, audit, jobs, walk};
+use crate::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow, Place, Sealed, Walk};
 use crate::{Connections, StoreError};
 
 super::statements! {
@@ -94,6 +94,16 @@ impl Connections for SqliteStore {
         let (owner, name) = after.map_or((String::new(), ""), |key| (key.owner.as_stored(), key.name.as_str()));
         let params = params![space.as_str(), connector.as_str(), owner, name, limit];
         self.read(|conn| all(conn, LIST, params, from_row))
+    }
+
+    async fn walk_connections(
+        &self,
+        space: &SpaceId,
+        walk: &Walk,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> Result<Vec<ConnectionRow>> {
+        self.read(|conn| walk::along(conn, space, walk, after, limit))
     }
 
     async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {

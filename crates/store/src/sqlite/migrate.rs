@@ -37,8 +37,18 @@ pub(super) const STEPS: &[Migration] = &[
     },
     Migration {
         number: 4,
+        name: "sessions",
+        sql: include_str!("../../migrations/sqlite/0004_sessions.sql"),
+    },
+    Migration {
+        number: 5,
+        name: "lists",
+        sql: include_str!("../../migrations/sqlite/0005_lists.sql"),
+    },
+    Migration {
+        number: 6,
         name: "taken",
-        sql: include_str!("../../migrations/sqlite/0004_taken.sql"),
+        sql: include_str!("../../migrations/sqlite/0006_taken.sql"),
     },
 ];
 

@@ -30,12 +30,15 @@ mod migrate;
 mod open;
 mod reader;
 mod refresh;
+mod sessions;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod transfer;
 #[cfg(test)]
 mod upgrade;
 mod vault;
+mod walk;
 mod writer;
 
 use std::fmt;

@@ -4,10 +4,11 @@ use rusqlite::{Connection, StatementStatus, params};
 use tempfile::TempDir;
 
 use super::{
-    audit, checkpoint, connections, connectors, files, flows, jobs, keys, limits, migrate, open, refresh, vault, writer,
+    audit, checkpoint, connections, connectors, files, flows, jobs, keys, limits, migrate, open, refresh, sessions,
+    tallies, vault, walk, writer,
 };
 
-const SUBJECTS: [&[&str]; 12] = [
+const SUBJECTS: [&[&str]; 15] = [
     audit::ALL,
     checkpoint::ALL,
     connections::ALL,
@@ -18,7 +19,10 @@ const SUBJECTS: [&[&str]; 12] = [
     limits::ALL,
     migrate::ALL,
     refresh::ALL,
+    sessions::ALL,
+    tallies::ALL,
     vault::ALL,
+    walk::ALL,
     writer::ALL,
 ];
 
@@ -113,6 +117,7 @@ fn what_is_due_and_every_page_is_read_from_where_it_begins() {
         (jobs::ALL, "(space, id) >", "((space,id)>(?,?))"),
         (keys::ALL, "id >", "(id>?)"),
         (audit::ALL, "seq >", "INTEGER PRIMARY KEY (rowid>?)"),
+        (tallies::ALL, "DELETE", "INDEX tally_age (at<?)"),
     ];
     for (subject, part, place) in cases {
         let sql = statement(subject, part);
@@ -135,8 +140,13 @@ fn a_change_of_a_connection_writes_an_index_only_if_it_changes_what_is_due() {
             .expect("its steps");
         let indexes = steps.iter().filter(|step| *step == "IdxDelete").count();
         let changes = sql.split("WHERE").next().unwrap_or_default();
-        // Both, because it is seen only when it runs which of them the row is in.
-        assert_eq!(indexes, if changes.contains("due_at") { 2 } else { 0 }, "{sql}");
+        // All, because it is seen only when it runs which of them the row is in.
+        let expected = match (changes.contains("due_at"), changes.contains("state")) {
+            (false, _) => 0,
+            (true, false) => 2,
+            (true, true) => 3,
+        };
+        assert_eq!(indexes, expected, "{sql}");
     }
 }
 
@@ -175,13 +185,102 @@ fn finding_what_is_due_costs_what_is_due_and_no_more() {
 }
 
 #[test]
+fn every_walk_begins_at_its_place_in_an_index_and_ends_with_its_page() {
+    let (_dir, conn) = new_database();
+    let cases = [
+        (0, "connection_1 (space=? AND (connector,owner,name)>(?,?,?))"),
+        (1, "connection_1 (space=? AND connector=? AND (owner,name)>(?,?))"),
+        (
+            2,
+            "INDEX connection_owner (space=? AND owner=? AND (connector,name)>(?,?))",
+        ),
+        (3, "name>?)"),
+        (
+            4,
+            "INDEX connection_broken (space=? AND (connector,owner,name)>(?,?,?))",
+        ),
+        (
+            5,
+            "INDEX connection_broken (space=? AND connector=? AND (owner,name)>(?,?))",
+        ),
+        (6, "INDEX connection_owner (space=? AND (owner,connector,name)>(?,?,?)"),
+        (7, "connection_1 (space=? AND connector=? AND (owner,name)>(?,?)"),
+        (
+            8,
+            "INDEX connection_label (space=? AND (label_key,connector,owner,name)>(?,?,?,?)",
+        ),
+    ];
+    for (number, place) in cases {
+        let sql = walk::ALL[number];
+        let steps = plan(&conn, sql);
+        assert!(
+            steps.len() == 1 && steps[0].contains(place),
+            "{place}: {sql}: {steps:?}"
+        );
+    }
+}
+
+/// Rows of a space, half of them with a label, one in a thousand waiting for a person.
+fn many_rows(conn: &Connection, space: &str, count: i64) {
+    let sql = "INSERT INTO connection (space, connector, owner, name, generation, state, cause, binding, spec_version,
+        connected_at, account_label)
+        WITH RECURSIVE n(i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < ?2 - 1)
+        SELECT ?1, 'slack', 'user:u' || i, 'default', 1, iif(i % 1000 = 7, 'reauthorize', 'active'),
+            iif(i % 1000 = 7, 'token_revoked', NULL), zeroblob(32), 1, 0, iif(i % 2 = 0, 'Ada-' || i || '@example.com', NULL)
+        FROM n";
+    conn.execute(sql, params![space, count]).expect("rows");
+}
+
+#[test]
+fn a_page_of_a_walk_costs_the_same_with_few_rows_and_with_many() {
+    let (_dir, conn) = new_database();
+    many_rows(&conn, "few", 2_000);
+    many_rows(&conn, "many", 200_000);
+    let texts: [&[&str]; 9] = [
+        &["slack", "user:u1", ""],
+        &["slack", "user:u1", ""],
+        &["user:u5", "", ""],
+        &["slack", "user:u5", ""],
+        &["", "", ""],
+        &["slack", "", ""],
+        &["user:u1", "slack", "", "user:u1\u{10ffff}"],
+        &["slack", "user:u1", "", "user:u1\u{10ffff}"],
+        &["ada-1", "", "", "", "ada-1\u{10ffff}"],
+    ];
+    for (sql, texts) in walk::ALL.iter().zip(texts) {
+        let mut statement = conn.prepare(sql).expect("a statement");
+        let mut cost = |space: &str| {
+            let all = [&[space], texts, &["2"]].concat();
+            let limit = all.len();
+            for (place, text) in all.iter().enumerate() {
+                statement.raw_bind_parameter(place + 1, text).expect("bound");
+            }
+            statement.raw_bind_parameter(limit, 2).expect("bound");
+            let mut rows = statement.raw_query();
+            let mut count = 0;
+            while rows.next().expect("a row").is_some() {
+                count += 1;
+            }
+            drop(rows);
+            (count, statement.reset_status(StatementStatus::VmStep))
+        };
+        let (few, many) = (cost("few"), cost("many"));
+        assert_eq!(few.0, many.0, "{sql}");
+        assert!(few.0 > 0, "{sql}");
+        assert_eq!(few.1, many.1, "{sql}");
+    }
+}
+
+#[test]
 fn the_audit_log_is_read_by_the_narrowest_filter_and_never_sorted() {
     let (_dir, conn) = new_database();
     for sql in audit::every_list() {
         let [step] = plan(&conn, &sql).try_into().expect("one step");
         let has = |filter: &str| sql.contains(filter);
-        let index = match (has("space ="), has("connector ="), has("profile_uid =")) {
+        let owner = has(" owner =");
+        let index = match (has("space ="), has(" connector ="), has(" profile_uid =")) {
             (false, _, _) => "audit",
+            (true, false, false) if owner => "INDEX audit_owner (space=? AND owner=?",
             (true, false, false) => "INDEX audit_space (space=?",
             (true, true, false) => "INDEX audit_connector (space=? AND connector=?",
             (true, false, true) => "INDEX audit_user (space=? AND profile_uid=?",

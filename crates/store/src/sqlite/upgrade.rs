@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, Owner, ProfileUid, SpaceId, Timestamp};
 
 use super::{SqliteStore, files, migrate, open};
-use crate::rows::{ConnectionRow, ConnectionState, Table};
-use crate::{Connections, Transfer, Vault};
+use crate::rows::{AuditFilter, ConnectionRow, ConnectionState, Table, Walk};
+use crate::{AuditLog, Connections, Tallies, Transfer, Vault};
 
 /// What a program that knew the first migration only wrote: something in every table.
 const OF_THE_FIRST: &str = r#"
@@ -167,4 +167,37 @@ async fn what_an_older_program_writes_after_the_second_migration_is_complete() {
     let keys = store.vault().await.expect("read").expect("there").keys;
     assert!(keys.iter().all(|key| key.master.is_empty()));
     assert_eq!(keys.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_stored_before_the_fourth_migration_is_found_by_its_indexes() {
+    let (_dir, path) = old(3, OF_THE_FIRST);
+    let store = SqliteStore::open(&path).expect("a store");
+    let space = SpaceId::default_space();
+    let walks = [
+        (Walk::All, vec!["ada", "bob", "gone"]),
+        (Walk::Broken, vec!["bob"]),
+        (Walk::Labels("ADA".to_owned()), vec!["ada"]),
+    ];
+    for (walk, expected) in walks {
+        let rows = store.walk_connections(&space, &walk, None, 10).await.expect("rows");
+        let users: Vec<_> = rows.iter().filter_map(|row| row.key.owner.user()).collect();
+        assert_eq!(users.iter().map(|user| user.as_str()).collect::<Vec<_>>(), expected);
+    }
+    let filter = AuditFilter {
+        space: Some(space.clone()),
+        owner: Some(key("ada").owner),
+        limit: 10,
+        ..AuditFilter::default()
+    };
+    assert_eq!(store.list_audit(&filter).await.expect("a list").len(), 1);
+    let tallies = store.list_tallies(&space, Timestamp(0), Timestamp(i64::MAX)).await;
+    assert_eq!(tallies.expect("a list"), []);
+}
+
+#[test]
+fn what_an_older_program_writes_after_the_fourth_migration_is_complete() {
+    let (_dir, path) = old(4, OF_THE_FIRST);
+    let labels = "SELECT label_key FROM connection WHERE label_key IS NOT NULL";
+    assert_eq!(texts(&connect(&path), labels), ["ada"]);
 }

@@ -1,9 +1,9 @@
-use valetkey_core::Timestamp;
+use valetkey_core::{ConnectionName, Owner, Timestamp};
 use valetkey_store::Store;
 use valetkey_store::rows::{AuditEntry, AuditFilter, AuditRow};
 
 use crate::Engine;
-use crate::fixtures::{NOW, audit, connector, connector_id, everything, home, list, race, records, space, user};
+use crate::fixtures::{NOW, audit, connector, connector_id, everything, home, list, owner, race, records, space, user};
 
 async fn append(store: &dyn Store, rows: Vec<AuditRow>) {
     store.append_audit(rows).await.expect("written");
@@ -84,11 +84,17 @@ pub(crate) async fn every_filter_chooses(engine: &dyn Engine) {
         record("e", |row| row.at = Timestamp(NOW.0 + 1)),
         record("e", |row| row.at = Timestamp(NOW.0 + 2)),
         record("f", |row| row.space = None),
+        record("g", |row| {
+            row.connection = Some((Owner::Shared, ConnectionName::default_name()));
+        }),
+        record("h", |row| {
+            row.connection = Some((owner("ada"), ConnectionName::new("second").expect("a name")));
+        }),
     ];
     append(&*store, rows).await;
     let from = Some(Timestamp(NOW.0 + 1));
     let cases = [
-        (chosen(|_| {}), vec!["f", "e", "e", "d", "c", "b", "a"]),
+        (chosen(|_| {}), vec!["h", "g", "f", "e", "e", "d", "c", "b", "a"]),
         (chosen(|filter| filter.space = Some(space("other"))), vec!["a"]),
         (chosen(|filter| filter.kind = Some("e".to_owned())), vec!["e", "e"]),
         (
@@ -104,9 +110,35 @@ pub(crate) async fn every_filter_chooses(engine: &dyn Engine) {
         (chosen(|filter| filter.to = Some(NOW)), vec![]),
         (
             chosen(|filter| (filter.space, filter.user) = (Some(home()), Some(user("ada")))),
-            vec!["e", "e", "b"],
+            vec!["h", "g", "e", "e", "b"],
         ),
-        (chosen(|filter| filter.limit = 2), vec!["f", "e"]),
+        (
+            chosen(|filter| (filter.space, filter.owner) = (Some(home()), Some(Owner::Shared))),
+            vec!["g"],
+        ),
+        (
+            chosen(|filter| {
+                (filter.space, filter.owner) = (Some(home()), Some(owner("ada")));
+                (filter.connector, filter.limit) = (Some(connector_id("slack")), 2);
+            }),
+            vec!["h", "e"],
+        ),
+        (
+            chosen(|filter| {
+                (filter.owner, filter.connection) =
+                    (Some(owner("ada")), Some(ConnectionName::new("second").expect("a name")));
+            }),
+            vec!["h"],
+        ),
+        (
+            chosen(|filter| {
+                (filter.space, filter.owner) = (Some(home()), Some(Owner::Shared));
+                (filter.connector, filter.connection) =
+                    (Some(connector_id("slack")), Some(ConnectionName::default_name()));
+            }),
+            vec!["g"],
+        ),
+        (chosen(|filter| filter.limit = 2), vec!["h", "g"]),
         (chosen(|filter| filter.limit = 0), vec![]),
     ];
     for (filter, expected) in cases {

@@ -11,7 +11,7 @@ use valetkey_core::{
 use valetkey_store::Store;
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, ConnectionRow, ConnectionState, ConnectorRow, Digest, FlowRow, FlowState,
-    GrantRow, JobRow, KeyRow, Sealed,
+    GrantRow, JobRow, KeyRow, Sealed, SessionRow,
 };
 
 /// When the tests take place.
@@ -155,6 +155,21 @@ pub(crate) fn api_key(id: &str, created_at: Timestamp) -> KeyRow {
         created_at,
         expires_at: Some(Timestamp(NOW.0 + 1)),
         created_by: Some(key_id("root")),
+    }
+}
+
+/// A session of twelve hours.
+pub(crate) fn session(number: u64, person: &str) -> SessionRow {
+    SessionRow {
+        hash: digest(number),
+        person: key_id(person),
+        name: "Ada ✓".to_owned(),
+        profile_uid: Some(user("ada")),
+        privileges: Some(vec!["connectors:read".to_owned()]),
+        spaces: vec!["*".to_owned()],
+        created_at: NOW,
+        seen_at: NOW,
+        expires_at: later(43_200_000),
     }
 }
 

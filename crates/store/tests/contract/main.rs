@@ -13,9 +13,12 @@ mod jobs;
 mod keys;
 mod limits;
 mod refresh;
+mod sessions;
+mod tallies;
 mod transfer;
 mod upkeep;
 mod vault;
+mod walks;
 
 use std::sync::Arc;
 
@@ -89,6 +92,14 @@ contract! {
         of_racing_first_keys_one_is_written
         keys_are_listed_oldest_first
         a_removed_key_is_gone;
+    sessions:
+        a_session_is_read_back_as_it_was_written
+        a_use_of_a_session_is_noted_and_never_taken_back
+        a_session_that_was_ended_is_gone
+        all_sessions_of_a_person_end_at_once
+        a_link_signs_in_once
+        of_racing_browsers_one_takes_a_link
+        sweeping_removes_sessions_and_links_that_ended;
     connectors:
         a_connector_is_read_back_as_it_was_written
         an_id_is_used_once_in_a_space
@@ -125,6 +136,9 @@ contract! {
         an_owner_sees_their_own_of_one_space
         a_shared_account_is_noticed
         everything_survives_a_restart;
+    walks:
+        every_walk_leads_past_its_rows_in_order_and_pages_join
+        a_walk_leads_past_tombstones_and_a_state_that_changed;
     refresh:
         the_lease_is_held_by_one
         of_racing_claims_one_is_held
@@ -178,6 +192,10 @@ contract! {
         every_filter_chooses
         pages_join_without_gaps
         a_change_and_its_record_come_together;
+    tallies:
+        counts_are_added_up_also_by_many_at_once
+        counts_are_listed_by_time_and_of_one_space
+        old_counts_are_swept_and_no_more_than_asked;
     limits:
         of_a_hundred_racing_attempts_ten_are_counted
         the_window_slides

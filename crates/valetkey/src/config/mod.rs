@@ -23,6 +23,8 @@ use table::{Kind, SETTINGS};
 
 pub(crate) use table::example;
 
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
 const HOUR: Duration = Duration::from_secs(3_600);
 const YEAR: Duration = Duration::from_secs(366 * 86_400);
 
@@ -60,6 +62,9 @@ pub(crate) struct Config {
     pub(crate) max_pending_flows: u32,
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
+    pub(crate) sign_in_limit: RateLimit,
+    pub(crate) session_idle: Duration,
+    pub(crate) session_lifetime: Duration,
     pub(crate) max_key_age: Duration,
     pub(crate) reseal_rate: u32,
     #[cfg(debug_assertions)]
@@ -247,6 +252,12 @@ impl Values {
                 "oauth.rate_limits.callback.limit",
                 "oauth.rate_limits.callback.lookback_window",
             )?,
+            sign_in_limit: limit(
+                "session.rate_limits.sign_in.limit",
+                "session.rate_limits.sign_in.lookback_window",
+            )?,
+            session_idle: self.must("session.idle", |v| value::span_within(v, MINUTE * 2, DAY))?,
+            session_lifetime: self.must("session.lifetime", |v| value::span_within(v, MINUTE * 2, DAY * 30))?,
             max_key_age: self.must("sealing.max_key_age", |v| value::span_within(v, HOUR, YEAR * 2))?,
             reseal_rate: self.must("sealing.reseal_rate", |v| value::number(v, 1, 100_000))?,
             #[cfg(debug_assertions)]

@@ -253,6 +253,30 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "The window of that limit.",
     ),
     setting(
+        "session.idle",
+        Kind::Span,
+        "\"30m\"",
+        "After how long without use a session of a browser ends: 2m to 1d.",
+    ),
+    setting(
+        "session.lifetime",
+        Kind::Span,
+        "\"12h\"",
+        "After how long a session ends in any case: 2m to 30d.",
+    ),
+    setting(
+        "session.rate_limits.sign_in.limit",
+        Kind::Number,
+        "100",
+        "Attempts to sign in from one address in the window: 1 to 1000.",
+    ),
+    setting(
+        "session.rate_limits.sign_in.lookback_window",
+        Kind::Span,
+        "\"10m\"",
+        "The window of that limit.",
+    ),
+    setting(
         "sealing.max_key_age",
         Kind::Span,
         "\"365d\"",

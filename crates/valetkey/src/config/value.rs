@@ -61,7 +61,11 @@ pub(crate) fn span(value: &Value) -> Result<Duration> {
 pub(crate) fn span_within(value: &Value, least: Duration, most: Duration) -> Result<Duration> {
     let span = any_span(value)?;
     if !(least..=most).contains(&span) {
-        bail!("must be {}h to {}d", least.as_secs() / 3_600, most.as_secs() / 86_400);
+        let least = match least.as_secs() {
+            short @ ..3_600 => format!("{}m", short / 60),
+            long => format!("{}h", long / 3_600),
+        };
+        bail!("must be {least} to {}d", most.as_secs() / 86_400);
     }
     Ok(span)
 }

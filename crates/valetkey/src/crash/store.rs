@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Record, Released, Renewed, Sealed, SealingKeyRow, Table, TakenFlow, VaultRow,
+    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
+    TakenFlow, TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
-    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Store, StoreError, Transfer, Vault,
+    AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
+    Transfer, Vault,
 };
 
 use super::Plan;
@@ -66,6 +68,19 @@ crashing! {
 }
 
 crashing! {
+    Sessions {
+        put_session(row: SessionRow, audit: AuditRow) -> ();
+        get_session(hash: &Digest) -> Option<SessionRow>;
+        touch_session(hash: &Digest, at: Timestamp) -> ();
+        delete_session(hash: &Digest, audit: AuditRow) -> bool;
+        delete_sessions_of(person: &KeyId, audit: AuditRow) -> u64;
+        put_sign_in_link(hash: Digest, expires_at: Timestamp, audit: AuditRow) -> ();
+        take_sign_in_link(hash: &Digest, now: Timestamp) -> bool;
+        sweep_sessions(now: Timestamp, limit: u32) -> u64;
+    }
+}
+
+crashing! {
     Connectors {
         put_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         replace_connector(row: ConnectorRow, audit: AuditRow) -> bool;
@@ -100,6 +115,7 @@ crashing! {
         list_connections(
             space: &SpaceId, connector: &ConnectorId, after: Option<&ConnectionKey>, limit: u32
         ) -> Vec<ConnectionRow>;
+        walk_connections(space: &SpaceId, walk: &Walk, after: Option<&Place>, limit: u32) -> Vec<ConnectionRow>;
         list_owned(space: &SpaceId, owner: &Owner, limit: u32) -> Vec<ConnectionRow>;
         shares_account(key: &ConnectionKey, account_id: &str) -> bool;
         scan_connections(after: Option<&ConnectionKey>, limit: u32) -> Vec<ConnectionRow>;
@@ -155,5 +171,13 @@ crashing! {
             bucket: &'static str, subject: &str, limit: u32, window: Duration, now: Timestamp
         ) -> std::result::Result<(), Duration>;
         sweep_limits(before: Timestamp, limit: u32) -> u64;
+    }
+}
+
+crashing! {
+    Tallies {
+        add_tallies(rows: Vec<TallyRow>) -> ();
+        list_tallies(space: &SpaceId, from: Timestamp, to: Timestamp) -> Vec<TallyRow>;
+        sweep_tallies(before: Timestamp, limit: u32) -> u64;
     }
 }

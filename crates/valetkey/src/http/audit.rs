@@ -2,9 +2,10 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
-use valetkey_core::{ConnectorId, ErrorCode, ProfileUid, Timestamp};
+use valetkey_core::{ConnectionName, ConnectorId, ErrorCode, ProfileUid, Timestamp};
 use valetkey_engine::{AuditPage, AuditQuery};
 
+use super::connections::owner;
 use super::error::{ApiError, ErrorBody};
 use super::guard::Guarded;
 use super::router::AppState;
@@ -15,6 +16,8 @@ use super::router::AppState;
         ("type" = Option<String>, Query, description = "only this type, such as `token.refresh`"),
         ("connector" = Option<String>, Query, description = "only this connector"),
         ("user" = Option<String>, Query, description = "only this user"),
+        ("owner" = Option<String>, Query, description = "only connections of this owner: `shared` or a `profile_uid`"),
+        ("connection" = Option<String>, Query, description = "only connections with this name"),
         ("from" = Option<String>, Query, description = "not before this RFC 3339 time"),
         ("to" = Option<String>, Query, description = "before this RFC 3339 time"),
         ("after" = Option<i64>, Query, description = "the `next` of the page before"),
@@ -47,6 +50,8 @@ fn read(text: &str) -> Result<AuditQuery, ApiError> {
             "type" => query.kind = Some(value),
             "connector" => query.connector = Some(ConnectorId::new(value).map_err(|_| wrong())?),
             "user" => query.user = Some(ProfileUid::new(value).map_err(|_| wrong())?),
+            "owner" => query.owner = Some(owner(&value).ok_or_else(wrong)?),
+            "connection" => query.connection = Some(ConnectionName::new(value).map_err(|_| wrong())?),
             "from" => query.from = Some(Timestamp::parse(&value).ok_or_else(wrong)?),
             "to" => query.to = Some(Timestamp::parse(&value).ok_or_else(wrong)?),
             "after" => query.after = Some(value.parse().map_err(|_| wrong())?),
@@ -54,7 +59,7 @@ fn read(text: &str) -> Result<AuditQuery, ApiError> {
             _ => {
                 return Err(ApiError::new(
                     ErrorCode::UnknownField,
-                    "there are the filters type, connector, user, from, to, after and limit",
+                    "there are the filters type, connector, user, owner, connection, from, to, after and limit",
                 ));
             }
         }

@@ -147,7 +147,8 @@ pub(crate) async fn get_connector(
 /// The connectors of the space, by id.
 #[utoipa::path(get, path = "/api/actions/connectors", tag = "connectors",
     params(("after" = Option<String>, Query, description = "the last id of the page before"),
-        ("limit" = Option<u32>, Query, description = "1 to 500; all of them if left out")),
+        ("limit" = Option<u32>, Query, description = "1 to 500; all of them if left out"),
+        ("search" = Option<String>, Query, description = "only those with this in their name or type id, in any case")),
     responses((status = 200, body = Vec<ConnectorView>), (status = 400, body = ErrorBody)))]
 pub(crate) async fn list_connectors(
     State(state): State<AppState>,
@@ -165,6 +166,8 @@ fn read_page(query: &str) -> Result<ConnectorPage, ApiError> {
         let wrong = |rule: &str| ApiError::new(ErrorCode::ValidationFailed, format!("{name}: {rule}"));
         match name.as_ref() {
             "after" => page.after = Some(ConnectorId::new(value).map_err(|e| wrong(&e.to_string()))?),
+            "search" if value.len() > 256 => return Err(wrong("must be at most 256 bytes")),
+            "search" => page.search = Some(value.into_owned()),
             "limit" => page.limit = Some(value.parse().map_err(|_| wrong("must be a number"))?),
             _ => {}
         }

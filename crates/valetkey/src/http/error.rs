@@ -45,7 +45,8 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::ConnectNotAllowed
         | C::DeniedByUser
         | C::AddressDenied
-        | C::OriginNotAllowed => StatusCode::FORBIDDEN,
+        | C::OriginNotAllowed
+        | C::CrossSiteRequest => StatusCode::FORBIDDEN,
         C::RouteNotFound | C::ConnectorNotFound | C::ConnectorTypeNotFound | C::KeyNotFound => StatusCode::NOT_FOUND,
         C::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         C::UserRequired

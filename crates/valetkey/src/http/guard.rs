@@ -1,13 +1,15 @@
-//! Who calls: the API key of a request, the space of its path, and the user it is for.
+//! Who calls: the API key or the session of a request, the space of its path, and the user it is for.
 
 use axum::extract::FromRequestParts;
-use http::header::{AUTHORIZATION, COOKIE};
+use http::header::AUTHORIZATION;
 use http::request::Parts;
-use valetkey_core::ErrorCode;
+use http::{HeaderMap, Method};
+use valetkey_core::{ErrorCode, Secret};
 use valetkey_engine::Caller;
 
 use super::error::ApiError;
 use super::front::Meta;
+use super::pages::cookies;
 use super::router::AppState;
 
 /// Query parameters in which people send credentials by mistake.
@@ -26,7 +28,7 @@ impl FromRequestParts<AppState> for Guarded {
             .cloned()
             .ok_or_else(|| ApiError(valetkey_engine::Error::internal("a request without meta data")))?;
         refuse_credentials_in_url(parts)?;
-        let key = presented_key(parts)?;
+        let session = session_secret(&parts.headers, state);
         let act_as = match parts.headers.get("x-valetkey-user") {
             None => None,
             Some(value) => Some(value.to_str().map_err(|_| {
@@ -36,10 +38,19 @@ impl FromRequestParts<AppState> for Guarded {
                 )
             })?),
         };
-        let principal = state
-            .engine
-            .authenticate(key, &meta.space, act_as, &meta.address)
-            .await?;
+        let engine = &state.engine;
+        let principal = match &session {
+            Some(secret) if !parts.headers.contains_key(AUTHORIZATION) => {
+                refuse_other_sites(&parts.method, &parts.headers, true)?;
+                engine
+                    .authenticate_session(secret.expose(), &meta.space, act_as)
+                    .await?
+            }
+            session => {
+                let key = presented_key(parts, session.is_some())?;
+                engine.authenticate(key, &meta.space, act_as, &meta.address).await?
+            }
+        };
         let known = meta.caller;
         let caller = Caller {
             principal,
@@ -67,7 +78,7 @@ fn refuse_credentials_in_url(parts: &Parts) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn presented_key(parts: &Parts) -> Result<&str, ApiError> {
+fn presented_key(parts: &Parts, in_session: bool) -> Result<&str, ApiError> {
     let unauthenticated = || {
         ApiError::new(
             ErrorCode::Unauthenticated,
@@ -76,13 +87,7 @@ fn presented_key(parts: &Parts) -> Result<&str, ApiError> {
     };
     let mut values = parts.headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or_else(unauthenticated)?;
-    let cookie = parts
-        .headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|v| v.to_str().ok())
-        .any(|c| c.contains("valetkey-session="));
-    if values.next().is_some() || cookie {
+    if values.next().is_some() || in_session {
         return Err(ApiError::new(
             ErrorCode::MultipleCredentials,
             "send one credential, not several",
@@ -99,4 +104,38 @@ fn presented_key(parts: &Parts) -> Result<&str, ApiError> {
     } else {
         Err(unauthenticated())
     }
+}
+
+/// What the session cookie of a request holds. Of two with one name neither counts.
+pub(crate) fn session_secret(headers: &HeaderMap, state: &AppState) -> Option<Secret<String>> {
+    cookies(headers)
+        .remove(state.engine.session_cookie())
+        .filter(|secret| !secret.is_empty())
+        .map(Secret::new)
+}
+
+/// Refuses what a page of another site may have made a browser send. Browsers say so themselves where they can; a header
+/// of one's own needs the permission of this site, which nobody has; and a method that is safe changes nothing.
+pub(crate) fn refuse_other_sites(method: &Method, headers: &HeaderMap, needs_header: bool) -> Result<(), ApiError> {
+    let is_safe = method == Method::GET || method == Method::HEAD;
+    let site = headers.get("sec-fetch-site").map(|v| v.as_bytes());
+    let ours = match site {
+        None | Some(b"same-origin") => true,
+        // A person opened it: from the address bar or a bookmark.
+        Some(b"none") => is_safe,
+        Some(_) => false,
+    };
+    if !ours {
+        return Err(ApiError::new(
+            ErrorCode::CrossSiteRequest,
+            "a session can only be used by pages of this server itself",
+        ));
+    }
+    if needs_header && !is_safe && !headers.contains_key("kbn-xsrf") {
+        return Err(ApiError::new(
+            ErrorCode::CrossSiteRequest,
+            "with a session this method needs the header `kbn-xsrf: true`",
+        ));
+    }
+    Ok(())
 }

@@ -3,6 +3,7 @@
 
 mod audit;
 mod body;
+mod connections;
 mod connectors;
 mod error;
 mod execute;
@@ -15,6 +16,7 @@ mod pages;
 mod router;
 mod sealing;
 mod serve;
+mod session;
 mod tokens;
 
 pub(crate) use front::{Front, FrontMetrics};

@@ -1,12 +1,13 @@
 //! Running the service: is it alive, is it ready, what does it count, what does its API look like.
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use valetkey_core::Privilege;
+use valetkey_core::{ErrorCode, Privilege};
+use valetkey_engine::Health;
 
 use super::error::{ApiError, ErrorBody};
 use super::guard::Guarded;
@@ -82,6 +83,26 @@ pub(crate) async fn metrics(State(state): State<AppState>) -> Result<Response, A
         text,
     )
         .into_response())
+}
+
+/// How flows, refreshes and uses of the space went, in all processes together.
+#[utoipa::path(get, path = "/api/health", tag = "operation",
+    params(("hours" = Option<u32>, Query, description = "how far back: 1 to 720; 24 if left out")),
+    responses((status = 200, body = Health), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody)))]
+pub(crate) async fn get_health(
+    State(state): State<AppState>,
+    Guarded(caller): Guarded,
+    RawQuery(query): RawQuery,
+) -> Result<impl IntoResponse, ApiError> {
+    let mut hours = None;
+    for (name, value) in url::form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes()) {
+        if name != "hours" {
+            return Err(ApiError::new(ErrorCode::UnknownField, "there is the parameter hours"));
+        }
+        let wrong = |_| ApiError::new(ErrorCode::ValidationFailed, "hours: must be a number");
+        hours = Some(value.parse().map_err(wrong)?);
+    }
+    Ok(axum::Json(state.engine.health(&caller, hours).await?))
 }
 
 /// This API, described.

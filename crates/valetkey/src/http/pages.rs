@@ -386,7 +386,7 @@ fn redirect(url: &str) -> Response {
     }
 }
 
-fn set_cookie(response: &mut Response, value: &str) {
+pub(crate) fn set_cookie(response: &mut Response, value: &str) {
     if let Ok(mut value) = HeaderValue::from_str(value) {
         value.set_sensitive(true);
         response.headers_mut().append(header::SET_COOKIE, value);
@@ -409,7 +409,7 @@ fn is_prefetch(headers: &HeaderMap) -> bool {
 }
 
 /// The cookies of a request. Of two with one name neither counts: one of them was planted.
-fn cookies(headers: &HeaderMap) -> BTreeMap<String, String> {
+pub(crate) fn cookies(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut doubled = Vec::new();
     let pairs = headers

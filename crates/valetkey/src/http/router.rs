@@ -15,7 +15,7 @@ use valetkey_core::ErrorCode;
 use valetkey_engine::{Engine, Error};
 
 use super::error::ApiError;
-use super::{audit, connectors, execute, flows, keys, operation, pages, sealing, tokens};
+use super::{audit, connections, connectors, execute, flows, keys, operation, pages, sealing, session, tokens};
 use crate::master::NewMaster;
 
 /// What every handler may use. Cheap to clone: each request does.
@@ -87,6 +87,7 @@ impl AppState {
         (name = "connect", description = "Connecting and disconnecting accounts"),
         (name = "use", description = "Using connections"),
         (name = "keys", description = "API keys"),
+        (name = "session", description = "Signing in with a browser"),
         (name = "sealing", description = "The keys that seal what is stored"),
         (name = "operation", description = "Running the service"),
         (name = "pages", description = "What browsers see")))]
@@ -119,10 +120,16 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(pages::oauth_callback_script))
         .routes(routes!(keys::create_api_key, keys::list_api_keys))
         .routes(routes!(keys::delete_api_key))
+        .routes(routes!(session::get_session, session::sign_in, session::sign_out))
+        .routes(routes!(session::sign_out_everywhere))
         .routes(routes!(sealing::get_sealing))
         .routes(routes!(sealing::rotate_key))
         .routes(routes!(sealing::retire_master_key))
+        .routes(routes!(connections::list_connections))
+        .routes(routes!(connections::own_connections))
+        .routes(routes!(connections::disconnect_owner))
         .routes(routes!(audit::list_audit))
+        .routes(routes!(operation::get_health))
         .routes(routes!(operation::get_status))
         .routes(routes!(operation::healthz))
         .routes(routes!(operation::readyz))
@@ -152,8 +159,10 @@ pub(crate) fn openapi() -> Value {
     document["components"]["securitySchemes"] = json!({
         "apiKey": { "type": "apiKey", "in": "header", "name": "Authorization", "description": "`ApiKey <key>`" },
         "bearer": { "type": "http", "scheme": "bearer" },
+        "session": { "type": "apiKey", "in": "cookie", "name": "__Host-valetkey-session",
+            "description": "Unsafe methods also need the header `kbn-xsrf: true`. Over plain http: `valetkey-session`" },
     });
-    let open = ["pages", "operation"];
+    let open = ["pages", "operation", "session"];
     for operations in document["paths"]
         .as_object_mut()
         .into_iter()
@@ -161,10 +170,12 @@ pub(crate) fn openapi() -> Value {
     {
         for operation in operations.as_object_mut().into_iter().flat_map(|o| o.values_mut()) {
             let is_open = operation["tags"][0].as_str().is_some_and(|tag| open.contains(&tag));
-            let audit = operation["operationId"] == "list_audit";
+            let audit = operation["operationId"] == "list_audit" || operation["operationId"] == "get_health";
             operation["x-since"] = "0.1.0".into();
             if !is_open || audit {
-                operation["security"] = json!([{ "apiKey": [] }, { "bearer": [] }]);
+                operation["security"] = json!([{ "apiKey": [] }, { "bearer": [] }, { "session": [] }]);
+            } else if operation["operationId"] == "sign_out_everywhere" {
+                operation["security"] = json!([{ "session": [] }]);
             }
         }
     }

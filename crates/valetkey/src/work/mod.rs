@@ -1,5 +1,5 @@
-//! What nobody waits for: refreshes ahead of time, revocations that are still owed, the audit log's counted records, the
-//! clock, sweeping, keys, and the high-water mark. Every replica does all of it; what must be done once is claimed in the store.
+//! What nobody waits for: refreshes ahead of time, revocations that are still owed, the audit log's counted records,
+//! counts, the clock, sweeping, keys, and the high-water mark. Every replica does all of it; what must be done once is claimed in the store.
 
 mod clock;
 mod sealing;
@@ -19,6 +19,9 @@ pub(crate) use sealing::{keep_keys, keep_water};
 
 /// How long a counted audit record collects.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often what was counted here is added to what the others counted.
+const TALLY_EVERY: Duration = Duration::from_secs(10);
 
 /// How often it is asked what is due.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +51,7 @@ pub(crate) fn start(
         tasks.spawn(stopping.clone().run_until_cancelled_owned(work));
     };
     begin(Box::pin(flush(Arc::clone(engine))));
+    begin(Box::pin(tally(Arc::clone(engine))));
     begin(Box::pin(refresh(Arc::clone(engine))));
     begin(Box::pin(revoke(Arc::clone(engine))));
     begin(Box::pin(sweep(Arc::clone(engine))));
@@ -75,6 +79,16 @@ async fn flush(engine: Arc<Engine>) {
         }
         if let Err(error) = engine.flush_audit().await {
             tracing::error!(code = %error.code, "audit records cannot be written; they wait");
+        }
+    }
+}
+
+async fn tally(engine: Arc<Engine>) {
+    let mut ticks = ticks(TALLY_EVERY);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = engine.flush_tallies().await {
+            tracing::warn!(code = %error.code, "counts cannot be written; they wait");
         }
     }
 }

@@ -43,12 +43,12 @@ async fn stage_with(spec: &str) -> Stage {
     stage
 }
 
-async fn stage() -> Stage {
+pub(crate) async fn stage() -> Stage {
     stage_with(SPEC).await
 }
 
 /// Signs in at the provider as somebody, and finishes a flow.
-async fn connect_as(stage: &Stage, api: &Api, account: &str, start: Value) -> Page {
+pub(crate) async fn connect_as(stage: &Stage, api: &Api, account: &str, start: Value) -> Page {
     stage.fake.sign_in(account);
     stage.finish(&api.start("api", start).await).await
 }

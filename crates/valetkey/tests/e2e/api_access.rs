@@ -137,6 +137,7 @@ async fn d11_every_route_of_the_description_needs_a_key_but_these() {
         "/metrics",
         "/api/status",
         "/api/openapi.json",
+        "/api/session",
         "/connect/{ticket}",
         "/connect/{ticket}/continue",
         "/api/actions/connector/_oauth_callback/{context}",

@@ -46,6 +46,27 @@ async fn connectors_are_listed_whole_or_page_by_page() {
 }
 
 #[tokio::test]
+async fn connectors_are_searched_by_name_and_type_in_any_case() {
+    let stage = Stage::new().await;
+    for (id, name) in [("a", "Team Straße"), ("b", "Other"), ("c", "TEAM two"), ("d", "team")] {
+        let body = stage.connector_with(&json!({"name": name}), &json!({}));
+        stage.admin.create(id, &body).await;
+    }
+    assert_eq!(ids(&stage.admin, "?search=team").await, ["a", "c", "d"]);
+    assert_eq!(ids(&stage.admin, "?search=team&limit=2").await, ["a", "c"]);
+    assert_eq!(ids(&stage.admin, "?search=team&limit=2&after=c").await, ["d"]);
+    assert_eq!(ids(&stage.admin, "?search=STRA%C3%9FE").await, ["a"]);
+    assert_eq!(ids(&stage.admin, "?search=.HTT").await, ["a", "b", "c", "d"]);
+    assert_eq!(ids(&stage.admin, "?search=%25").await, [""; 0]);
+    let only = json!({"connectors": ["b", "c", "d"]});
+    let narrowed = stage.admin.make_key(&["connectors:read"], only).await;
+    assert_eq!(ids(&narrowed, "?search=Team").await, ["c", "d"]);
+    let long = "x".repeat(257);
+    let refused = stage.admin.get(&format!("/api/actions/connectors?search={long}")).await;
+    refused.refused(400, "validation_failed");
+}
+
+#[tokio::test]
 async fn a_narrowed_key_pages_through_what_it_names() {
     let stage = stage().await;
     let only = json!({"connectors": ["b", "d", "e", "gone"]});

@@ -120,6 +120,14 @@ async fn records_are_filtered_and_paged_newest_first() {
     let of = |records: &Value| records["records"].as_array().map_or(0, Vec::len);
     assert_eq!(of(&page("user=nobody").await), 0);
     assert_eq!(of(&page("connector=other").await), 0);
+    let own = of(&page("owner=u1&connector=api&limit=200").await);
+    assert!(own > 4, "the history of one connection");
+    assert_eq!(
+        of(&page("owner=user:u1&connector=api&connection=default&limit=200").await),
+        own
+    );
+    assert_eq!(of(&page("owner=shared").await), 0);
+    assert_eq!(of(&page("owner=u1&connection=second").await), 0);
     assert_eq!(of(&page("to=2001-01-01T00:00:00Z").await), 0);
     assert_eq!(of(&page("from=2001-01-01T00:00:00Z&limit=200").await), all.len());
     for wrong in [
@@ -130,6 +138,8 @@ async fn records_are_filtered_and_paged_newest_first() {
         "from=yesterday",
         "connector=_x",
         "user=*",
+        "owner=*",
+        "connection=",
     ] {
         stage
             .admin

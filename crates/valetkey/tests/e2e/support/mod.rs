@@ -12,6 +12,7 @@ pub(crate) mod oidc;
 #[path = "../../../../store/tests/support/place.rs"]
 pub(crate) mod place;
 pub(crate) mod raw;
+pub(crate) mod signed_in;
 pub(crate) mod site;
 pub(crate) mod stage;
 pub(crate) mod valetkey;

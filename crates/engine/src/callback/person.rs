@@ -1,0 +1,52 @@
+//! A flow that was started in a session belongs to the person of the session: whoever else completes it, with a session of
+//! their own or without one, would connect their account for somebody else.
+
+use valetkey_core::{ErrorCode, Privilege};
+use valetkey_store::rows::FlowRow;
+
+use super::{CallbackPage, CallbackRequest};
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::session::Live;
+
+/// Whether a session started this flow: it has no ticket, because the session is what binds it.
+pub(super) fn in_session(flow: &FlowRow) -> bool {
+    flow.ticket_hash.is_none()
+}
+
+impl Engine {
+    /// Who is signed in in the browser that comes back, where the flow asks for that.
+    pub(super) async fn person_of(&self, flow: Option<&FlowRow>, request: &CallbackRequest) -> Result<Option<Live>> {
+        let asks = flow.is_some_and(in_session);
+        match request.cookies.get(self.session_cookie()) {
+            Some(secret) if asks => self.live_session(secret).await,
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Makes sure that the person who started the flow finishes it, in whichever session, and may still do so.
+pub(super) fn check_person(flow: &FlowRow, person: Option<&Live>, page: &mut CallbackPage) -> Result<()> {
+    let Some(person) = person else {
+        return Err(Error::new(
+            ErrorCode::FlowBrowserMismatch,
+            "nobody is signed in here any more, or this was started in another browser. Sign in and connect again",
+        ));
+    };
+    if person.row.person != flow.started_by {
+        page.details = vec![("signed_in", person.row.person.to_string())];
+        return Err(Error::new(
+            ErrorCode::FlowUserMismatch,
+            "this was started by somebody else than the person who is signed in here. Go back and connect again",
+        ));
+    }
+    let may_connect =
+        person.grant.valid_in(flow.key.space.as_str()) && person.grant.privileges.allow(Privilege::OauthConnect);
+    if may_connect {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorCode::ConnectNotAllowed,
+        "you may no longer connect accounts here; ask an administrator",
+    ))
+}

@@ -1,0 +1,130 @@
+// The HTTP API. The console knows nothing that it did not ask here.
+import { useEffect, useState, useCallback } from './lib.js';
+import { place, prefix, href } from './router.js';
+import { en } from './en.js';
+
+/** A refusal of the API, or that nothing was answered. */
+export class ApiError extends Error {
+  /** @param {{message: string, status?: number, code?: string, requestId?: string, retryAfter?: string | null}} given */
+  constructor({ message, status = 0, code = '', requestId = '', retryAfter = null }) {
+    super(message);
+    Object.assign(this, { status, code, requestId, retryAfter });
+    this.status = status;
+    this.code = code;
+    this.requestId = requestId;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * One request.
+ * @param {string} method
+ * @param {string} path from `/api`
+ * @param {unknown} [body]
+ * @param {{signal?: AbortSignal, query?: Record<string, unknown>, stay?: boolean}} [options] `stay`: 401 is not a sign-out
+ */
+export async function call(method, path, body, { signal, query, stay } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { accept: 'application/json' };
+  if (method !== 'GET') headers['kbn-xsrf'] = 'true';
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  const given = Object.entries(query ?? {}).filter(([, v]) => v !== undefined && v !== null && v !== '');
+  const text = new URLSearchParams(given.map(([n, v]) => [n, String(v)])).toString();
+  let answer;
+  try {
+    answer = await fetch(`${prefix(place().space)}${path}${text ? `?${text}` : ''}`, {
+      method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body),
+      cache: 'no-store', credentials: 'same-origin', redirect: 'error',
+    });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === 'AbortError') throw error;
+    throw new ApiError({ message: en.error.network });
+  }
+  const requestId = answer.headers.get('x-request-id') ?? '';
+  const json = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (answer.ok) return json;
+  if (answer.status === 401 && !stay) {
+    const { path: from } = place();
+    if (from !== '/sign-in') {
+      location.replace(href('/sign-in', { ended: 1, to: from === '/' ? '' : from + location.search }));
+      return new Promise(() => {});
+    }
+  }
+  throw new ApiError({
+    message: json?.message ?? en.error.status(answer.status),
+    status: answer.status, code: json?.code ?? '', requestId: json?.requestId ?? requestId,
+    retryAfter: answer.headers.get('retry-after'),
+  });
+}
+
+/** @param {string} path @param {Record<string, unknown>} [query] @param {AbortSignal} [signal] */
+export const get = (path, query, signal) => call('GET', path, undefined, { query, signal });
+/** @param {string} path @param {unknown} [body] */
+export const post = (path, body = {}, signal = /** @type {AbortSignal | undefined} */ (undefined)) => call('POST', path, body, { signal });
+
+/**
+ * What `load` brings: again when `keys` change, and when `reload` is called. A later request cancels an earlier one.
+ * @template T
+ * @param {(signal: AbortSignal) => Promise<T>} load
+ * @param {unknown[]} keys
+ */
+export function useData(load, keys) {
+  const [state, set] = useState({ data: /** @type {T | undefined} */ (undefined), error: null, loading: true });
+  const [turn, again] = useState(0);
+  useEffect(() => {
+    const stop = new AbortController();
+    set((old) => ({ ...old, error: null, loading: true }));
+    load(stop.signal).then(
+      (data) => set({ data, error: null, loading: false }),
+      (error) => { if (!stop.signal.aborted) set({ data: undefined, error, loading: false }); },
+    );
+    return () => stop.abort();
+  }, [...keys, turn]);
+  return { ...state, reload: useCallback(() => again((n) => n + 1), []) };
+}
+
+/** The path of a connector in the API. @param {string} id */
+export const connectorPath = (id) => `/api/actions/connector/${encodeURIComponent(id)}`;
+
+const PENDING = 'valetkey-flow';
+
+/**
+ * What names a flow in the return URL: 128 bits of the hash of its state. Browsers cannot say without a secure context.
+ * @param {string} state
+ */
+async function fingerprint(state) {
+  const hash = await globalThis.crypto.subtle?.digest('SHA-256', new TextEncoder().encode(state));
+  return hash && btoa(String.fromCharCode(...new Uint8Array(hash, 0, 16))).replaceAll('+', '-').replaceAll('/', '_').slice(0, 22);
+}
+
+/**
+ * Leaves for the provider to connect an account, and comes back to `back`.
+ * @param {string} id @param {string} back @param {Record<string, unknown>} [more]
+ */
+export async function authorize(id, back, more = {}) {
+  const started = await post(`${connectorPath(id)}/_start_oauth_flow`, { returnUrl: location.origin + back, ...more });
+  // What comes back in the address is believed in this tab only, and only while a flow that began here is under way.
+  sessionStorage.setItem(PENDING, JSON.stringify({ id, flow: await fingerprint(started.state), until: Date.parse(started.expiresAt) + 60_000 }));
+  location.assign(started.authorizationUrl);
+  return new Promise(() => {});
+}
+
+/** How a flow that this tab began ended; nothing for addresses that somebody else made. The address is cleaned in any case. */
+export function flowResult() {
+  const query = new URLSearchParams(location.search);
+  const result = query.get('oauth_authorization');
+  if (!result) return null;
+  const id = query.get('connector_id');
+  const flow = query.get('oauth_flow');
+  const error = query.get('error');
+  const status = query.get('status_code');
+  for (const name of ['oauth_authorization', 'connector_id', 'oauth_flow', 'status_code', 'error', 'auto_close']) query.delete(name);
+  const rest = query.toString();
+  history.replaceState(null, '', location.pathname + (rest ? `?${rest}` : ''));
+  /** @type {any} */
+  let pending = null;
+  try { pending = JSON.parse(sessionStorage.getItem(PENDING) ?? 'null'); } catch { /* nothing that we wrote */ }
+  sessionStorage.removeItem(PENDING);
+  if (!pending || pending.id !== id || pending.until < Date.now() || (pending.flow && pending.flow !== flow)) return null;
+  return { ok: result === 'success', error, status };
+}

@@ -1,0 +1,68 @@
+// Signing in: with an API key, with the one-time link of the first start, or at an identity provider.
+import { html, useEffect, useState } from '../lib.js';
+import { en } from '../en.js';
+import { call } from '../api.js';
+import { ErrorNote, Icon, sentence } from '../ui.js';
+import { href, place, prefix } from '../router.js';
+
+/** Only a path of the console is gone to. */
+const safe = (to) => (/^\/[a-z][^\\]*$/.test(to ?? '') && !to.startsWith('//') ? to : '');
+
+const start = (to) => {
+  const { space } = place();
+  // The identity provider's way back leads to the default space; `/go` finds the right one.
+  const target = space === 'default' ? `/app${to}` : `/app/go?${new URLSearchParams({ space, to })}`;
+  return `/api/session/oidc/start?${new URLSearchParams({ to: target })}`;
+};
+
+export function SignIn({ session, query, onSession }) {
+  const [key, setKey] = useState('');
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState(null);
+  const [linked, setLinked] = useState(() => location.hash.length > 1);
+  const to = safe(query.to);
+  const enter = async (body) => {
+    setBusy(true);
+    setError(null);
+    try {
+      const next = await call('POST', '/api/session', body, { stay: true });
+      setKey('');
+      history.replaceState(null, '', to ? `${prefix(place().space)}/app${to}` : href('/'));
+      onSession(next);
+    } catch (/** @type {any} */ refusal) {
+      setError(body.link && refusal.status === 401 ? { ...refusal, message: en.session.linkFailed } : refusal);
+      setLinked(false);
+      setBusy(false);
+    }
+  };
+  useEffect(() => {
+    document.title = `${en.session.title} · ${en.product}`;
+    const link = location.hash.slice(1);
+    if (!link) return;
+    // Not in the history, and not in what is copied from the address bar.
+    history.replaceState(null, '', location.pathname + location.search);
+    enter({ link });
+  }, []);
+  const oidc = session?.methods?.oidc;
+  const failed = query.error && (en.session.fails[query.error] ?? en.session.fails.generic);
+  return html`<main class="sign-in" id="content">
+    <div class="card">
+      <p class="brand"><span class="brand-mark"><${Icon} name="key" /></span>${en.product}</p>
+      <h1 tabindex="-1">${en.session.title}</h1>
+      <p class="soft">${en.session.lead}</p>
+      ${query.ended && !error && html`<p class="note" role="status">${en.session.ended}</p>`}
+      ${query.done && !error && html`<p class="note good" role="status">${en.session.done}</p>`}
+      ${failed && !error && html`<p class="note bad" role="alert">${failed}</p>`}
+      <${ErrorNote} error=${error} />
+      ${linked ? html`<p role="status">${en.session.link}</p>` : html`
+        ${oidc && html`<a class="button big" href=${start(to || '/')} target="_self">${en.session.oidc(sentence(oidc.name).replace(/\.$/, ''))}</a>
+          <p class="or"><span>${en.session.or}</span></p>`}
+        <form onSubmit=${(e) => { e.preventDefault(); enter({ key: key.trim() }); }}>
+          <label for="key">${en.session.key}</label>
+          <input id="key" type="password" name="key" required autocomplete="off" spellcheck=${false} maxlength="512" value=${key} onInput=${(e) => setKey(e.currentTarget.value)} aria-describedby="key-help" />
+          <p class="help" id="key-help">${en.session.keyHelp}</p>
+          <button class=${oidc ? 'button quiet big' : 'button big'} disabled=${busy}>${en.session.submit}</button>
+        </form>`}
+    </div>
+  </main>`;
+}
