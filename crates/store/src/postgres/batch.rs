@@ -27,8 +27,9 @@ const GROUP: usize = 128;
 /// How many batches of a kind are under way at most.
 const LANES: usize = 4;
 
-/// How many changes must wait before a second batch is sent beside the one under way: it costs a commit of its own.
-const CROWD: usize = 32;
+/// How many changes must wait before another batch is sent beside those under way. It costs a commit of its own, but where
+/// the disk is slow, commits wait for it together.
+const CROWD: usize = 8;
 
 /// The parameters of one change, in the order of the statement.
 pub(super) type Change = Vec<Value<'static>>;

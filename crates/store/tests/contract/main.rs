@@ -147,6 +147,7 @@ contract! {
         a_new_pair_raises_the_generation_and_ends_the_intent
         a_second_finish_of_one_generation_is_lost
         of_racing_finishes_one_is_done
+        of_refreshes_at_the_same_time_each_gets_its_own_outcome
         a_refresh_under_way_cannot_bring_a_connection_back
         a_release_frees_the_lease_and_keeps_the_generation
         a_release_can_ask_for_a_person

@@ -206,6 +206,48 @@ pub(crate) async fn of_racing_finishes_one_is_done(engine: &dyn Engine) {
     assert_eq!(stored(&*store).await.generation, 4);
 }
 
+pub(crate) async fn of_refreshes_at_the_same_time_each_gets_its_own_outcome(engine: &dyn Engine) {
+    let store = engine.open().await;
+    let key = |number: u64| key_of(&format!("user-{number}"));
+    for number in (0..80).filter(|number| number % 4 != 2) {
+        let put = store.put_connection(connection(key(number), 3), audit("connection.connect"));
+        assert!(matches!(put.await.expect("written"), Committed::Done(_)));
+    }
+    race(&store, 80, |store, number| async move {
+        let key = key_of(&format!("user-{number}"));
+        let renewed = Renewed {
+            grant: grant(u8::try_from(number).expect("small")),
+            at: later(5),
+            due_at: None,
+        };
+        if number % 4 == 3 {
+            let holder = format!("holder-{number}");
+            let claim = store
+                .claim_refresh(&key, 3, &holder, NOW, LEASE)
+                .await
+                .expect("an answer");
+            assert!(matches!(claim, Claim::Held { row, previous: None }
+                if row.key == key && row.intent == Some(intent(&holder, NOW, 0))));
+            return;
+        }
+        let expected = if number % 4 == 1 { 2 } else { 3 };
+        let finished = store.finish_refresh(&key, expected, renewed.clone(), audit("token.refresh"));
+        match (number % 4, finished.await.expect("an answer")) {
+            (0, Committed::Done(row)) => assert_eq!((row.key, row.grant), (key, Some(renewed.grant))),
+            (1, Committed::Lost(Some(row))) => assert_eq!((row.key, row.generation), (key, 3)),
+            (2, Committed::Lost(None)) => {}
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    for number in (0..80).filter(|number| number % 4 == 0) {
+        let row = store.get_connection(&key(number)).await.expect("read").expect("there");
+        let own = grant(u8::try_from(number).expect("small"));
+        assert_eq!((row.generation, row.grant), (4, Some(own)));
+    }
+    assert_eq!(records(&*store, "token.refresh").await, 20);
+}
+
 pub(crate) async fn a_refresh_under_way_cannot_bring_a_connection_back(engine: &dyn Engine) {
     let store = engine.open().await;
     connected(&*store, 3).await;
