@@ -37,8 +37,7 @@ super::statements! {
         "SELECT ", columns!(), " FROM connector WHERE (space, id) > (?1, ?2) ORDER BY space, id LIMIT ?3"
     );
     RESEAL = "UPDATE connector SET sealed_secrets = ?4 WHERE space = ?1 AND id = ?2 AND version = ?3";
-    IS_USED = "SELECT EXISTS (
-        SELECT 1 FROM connection WHERE space = ?1 AND connector = ?2 AND state <> 'disconnected')";
+    IS_USED = "SELECT 1 FROM connection WHERE space = ?1 AND connector = ?2 AND state <> 'disconnected' LIMIT 1";
     DELETE = "DELETE FROM connector WHERE space = ?1 AND id = ?2";
     DELETE_FLOWS = "DELETE FROM flow WHERE space = ?1 AND connector = ?2";
     DELETE_CONNECTIONS = "DELETE FROM connection WHERE space = ?1 AND connector = ?2";
@@ -140,7 +139,7 @@ fn save(conn: &Connection, statement: &str, row: &ConnectorRow) -> Result<bool> 
 
 fn delete(conn: &Connection, space: &SpaceId, id: &ConnectorId) -> Result<Deletion> {
     let key = [space.as_str(), id.as_str()];
-    if conn.prepare_cached(IS_USED)?.query_row(key, |row| row.get(0))? {
+    if conn.prepare_cached(IS_USED)?.exists(key)? {
         return Ok(Deletion::InUse);
     }
     if conn.prepare_cached(DELETE)?.execute(key)? == 0 {

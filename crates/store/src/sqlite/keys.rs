@@ -20,7 +20,8 @@ super::statements! {
         "INSERT INTO api_key (", columns!(), ")
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (id) DO NOTHING"
     );
-    COUNT = "SELECT count(*) FROM api_key";
+    // Every id is greater than the empty text.
+    ANY = "SELECT 1 FROM api_key WHERE id > '' LIMIT 1";
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = ?1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
     DELETE = "DELETE FROM api_key WHERE id = ?1";
@@ -39,8 +40,7 @@ impl Keys for SqliteStore {
 
     async fn put_first_key(&self, row: KeyRow, audit: AuditRow) -> Result<bool> {
         self.write(move |conn| {
-            let count: i64 = conn.prepare_cached(COUNT)?.query_row([], |row| row.get(0))?;
-            let added = count == 0 && add(conn, &row)?;
+            let added = !conn.prepare_cached(ANY)?.exists([])? && add(conn, &row)?;
             audit::note(conn, added, &audit)
         })
         .await
