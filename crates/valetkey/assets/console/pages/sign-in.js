@@ -30,7 +30,7 @@ export function SignIn({ session, query, onSession }) {
       history.replaceState(null, '', to ? `${prefix(place().space)}/app${to}` : href('/'));
       onSession(next);
     } catch (/** @type {any} */ refusal) {
-      setError(body.link && refusal.status === 401 ? { ...refusal, message: en.session.linkFailed } : refusal);
+      setError(refusal.status === 401 ? { ...refusal, message: body.link ? en.session.linkFailed : en.session.wrongKey } : refusal);
       setLinked(false);
       setBusy(false);
     }
