@@ -126,3 +126,18 @@ test('a space is part of the address', async ({ page, stage }) => {
   await page.getByRole('button', { name: 'Switch space' }).click();
   await expect(page).toHaveURL(`${stage.valetkey.base}/s/team-b/app/connectors`);
 });
+
+test('a sign-in link works once, and does not stay in the address', async ({ page, stage, watch }) => {
+  const link = /http\S+\/app\/sign-in#\S+/.exec(stage.valetkey.output)?.[0] ?? '';
+  expect(link).not.toBe('');
+  await page.goto(link);
+  await expect(page.getByRole('heading', { level: 1, name: 'Connectors' })).toBeVisible();
+  expect(page.url()).toBe(`${stage.valetkey.base}/app/connectors`);
+  await page.locator('.account summary').click();
+  await page.getByRole('button', { name: 'Sign out everywhere' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
+  await expect(page.getByText('You are signed out.')).toBeVisible();
+  watch.expect(/status of 401/);
+  await page.goto(link);
+  await expect(page.getByRole('alert')).toContainText('used up or too old');
+});

@@ -37,11 +37,18 @@ export function SignIn({ session, query, onSession }) {
   };
   useEffect(() => {
     document.title = `${en.session.title} · ${en.product}`;
-    const link = location.hash.slice(1);
-    if (!link) return;
-    // Not in the history, and not in what is copied from the address bar.
-    history.replaceState(null, '', location.pathname + location.search);
-    enter({ link });
+    const follow = () => {
+      const link = location.hash.slice(1);
+      if (!link) return;
+      // Not in the history, and not in what is copied from the address bar.
+      history.replaceState(null, '', location.pathname + location.search);
+      setLinked(true);
+      enter({ link });
+    };
+    follow();
+    // A link that is opened where this page is open already does not load it again.
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
   }, []);
   const oidc = session?.methods?.oidc;
   const failed = query.error && (en.session.fails[query.error] ?? en.session.fails.generic);
