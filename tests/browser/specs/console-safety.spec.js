@@ -3,6 +3,9 @@
 import { enter, open, personKey } from '../support/console.js';
 import { expect, look, test } from '../support/test.js';
 
+// Before the server stops, which would fail what the page still asks for.
+test.afterEach(({ page }) => page.close());
+
 const HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script> \u202Egpj.exe\u200B {{7*7}} javascript:alert(3) ';
 
 test('f03 f05 names that others wrote are text, cut, and without marks that turn it around', async ({ page, stage }) => {
