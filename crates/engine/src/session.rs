@@ -251,33 +251,30 @@ impl Engine {
 
     /// A session with what it allows now.
     async fn live(&self, row: SessionRow) -> Result<Option<Live>> {
-        let grant = match &row.privileges {
-            Some(names) => {
-                let privileges = privileges_of(&row.person, names)?;
-                // Who may act for anybody is bound to nobody, and so may hand out keys for others.
-                let bound = row
-                    .profile_uid
-                    .clone()
-                    .filter(|_| !privileges.allow(Privilege::UsersActAs));
-                KeyGrant {
-                    id: row.person.clone(),
-                    name: row.name.clone(),
-                    spaces: row.spaces.iter().cloned().collect(),
-                    profile_uid: bound,
-                    privileges,
-                    connectors: None,
-                    actions: None,
-                }
+        let grant = if let Some(names) = &row.privileges {
+            let privileges = privileges_of(&row.person, names)?;
+            // Who may act for anybody is bound to nobody, and so may hand out keys for others.
+            let bound = row
+                .profile_uid
+                .clone()
+                .filter(|_| !privileges.allow(Privilege::UsersActAs));
+            KeyGrant {
+                id: row.person.clone(),
+                name: row.name.clone(),
+                spaces: row.spaces.iter().cloned().collect(),
+                profile_uid: bound,
+                privileges,
+                connectors: None,
+                actions: None,
             }
-            None => {
-                let key = self.store.get_key(&row.person).await?;
-                // A key that was deleted and made again from the same text is another key.
-                let key = key.filter(|key| key.created_at <= row.created_at);
-                let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| self.clock.now() < end)) else {
-                    return Ok(None);
-                };
-                grant_of(&key)?
-            }
+        } else {
+            let key = self.store.get_key(&row.person).await?;
+            // A key that was deleted and made again from the same text is another key.
+            let key = key.filter(|key| key.created_at <= row.created_at);
+            let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| self.clock.now() < end)) else {
+                return Ok(None);
+            };
+            grant_of(&key)?
         };
         Ok(Some(Live {
             row,

@@ -3,6 +3,9 @@
 import { personKey } from '../support/console.js';
 import { expect, signIn, test } from '../support/test.js';
 
+// Before the server stops, which would fail what the page still asks for.
+test.afterEach(({ page }) => page.close());
+
 /** Tabs until an element has the focus, as a person would. @param {import('@playwright/test').Page} page @param {import('@playwright/test').Locator} goal */
 async function tabTo(page, goal, limit = 60) {
   await expect(goal).toBeVisible();

@@ -3,6 +3,9 @@
 import { enter, fillConnector, open, personKey } from '../support/console.js';
 import { expect, look, signIn, test } from '../support/test.js';
 
+// Before the server stops, which would fail what the page still asks for.
+test.afterEach(({ page }) => page.close());
+
 test('a connector is created, authorized, tested, used, seen and disconnected', async ({ page, stage }) => {
   test.setTimeout(180_000);
   const key = await personKey(stage.valetkey);

@@ -3,6 +3,9 @@
 import { enter, open, personKey } from '../support/console.js';
 import { expect, look, test } from '../support/test.js';
 
+// Before the server stops, which would fail what the page still asks for.
+test.afterEach(({ page }) => page.close());
+
 const HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script> \u202Egpj.exe\u200B {{7*7}} javascript:alert(3) ';
 
 test('f03 f05 names that others wrote are text, cut, and without marks that turn it around', async ({ page, stage }) => {
@@ -27,6 +30,7 @@ test('f05 an address that somebody made says nothing in our name', async ({ page
   await enter(page, stage.valetkey, await personKey(stage.valetkey));
   await page.goto(`${stage.valetkey.base}/app/connectors/account?oauth_authorization=error&connector_id=account&status_code=400&error=call+0900`);
   await expect(page.getByRole('heading', { level: 1, name: 'An account' })).toBeVisible();
+  await page.waitForLoadState('networkidle');
   await expect(page.getByText('0900')).toHaveCount(0);
   expect(new URL(page.url()).search).toBe('');
 });
@@ -125,4 +129,25 @@ test('a space is part of the address', async ({ page, stage }) => {
   await page.getByLabel('Space', { exact: true }).fill('team-b');
   await page.getByRole('button', { name: 'Switch space' }).click();
   await expect(page).toHaveURL(`${stage.valetkey.base}/s/team-b/app/connectors`);
+  await expect(page.getByRole('heading', { name: 'No connectors yet' })).toBeVisible();
+  await page.waitForLoadState('networkidle');
+});
+
+test.describe('at a first start', () => {
+  // Nobody has a key yet, so that a link is printed.
+  test.use({ settings: /** @type {any} */ ({ BOOTSTRAP_API_KEY: undefined }) });
+
+  test('a sign-in link works once, and does not stay in the address', async ({ page, stage, watch }) => {
+    const [link] = (await stage.valetkey.program?.said(/http\S+\/app\/sign-in#\S+/)) ?? [''];
+    await page.goto(link);
+    await expect(page.getByRole('heading', { level: 1, name: 'Connectors' })).toBeVisible();
+    expect(page.url()).toBe(`${stage.valetkey.base}/app/connectors`);
+    await page.locator('.account summary').click();
+    await page.getByRole('button', { name: 'Sign out everywhere' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Sign out' }).click();
+    await expect(page.getByText('You are signed out.')).toBeVisible();
+    watch.expect(/status of 401/);
+    await page.goto(link);
+    await expect(page.getByRole('alert')).toContainText('used up or too old');
+  });
 });

@@ -31,6 +31,7 @@ export const en = {
     keyHelp: 'Starts with vk_. It is exchanged for a session and not kept in this browser.',
     submit: 'Sign in', or: 'or', oidc: (/** @type {string} */ name) => `Continue with ${name}`, link: 'Signing in with the one-time link…',
     linkFailed: 'The one-time link is used up or too old. Sign in with an API key, or start the service again for a new link.',
+    wrongKey: 'This API key is not known here, or it is no longer valid.',
     ended: 'Your session has ended. Sign in again to go on.', out: 'Sign out', everywhere: 'Sign out everywhere',
     everywhereText: 'All your sessions end, on this and on every other device.', done: 'You are signed out.',
     account: 'Account', space: 'Space', switchSpace: 'Switch space', go: 'Go', until: 'Session until',

@@ -30,18 +30,25 @@ export function SignIn({ session, query, onSession }) {
       history.replaceState(null, '', to ? `${prefix(place().space)}/app${to}` : href('/'));
       onSession(next);
     } catch (/** @type {any} */ refusal) {
-      setError(body.link && refusal.status === 401 ? { ...refusal, message: en.session.linkFailed } : refusal);
+      setError(refusal.status === 401 ? { ...refusal, message: body.link ? en.session.linkFailed : en.session.wrongKey } : refusal);
       setLinked(false);
       setBusy(false);
     }
   };
   useEffect(() => {
     document.title = `${en.session.title} · ${en.product}`;
-    const link = location.hash.slice(1);
-    if (!link) return;
-    // Not in the history, and not in what is copied from the address bar.
-    history.replaceState(null, '', location.pathname + location.search);
-    enter({ link });
+    const follow = () => {
+      const link = location.hash.slice(1);
+      if (!link) return;
+      // Not in the history, and not in what is copied from the address bar.
+      history.replaceState(null, '', location.pathname + location.search);
+      setLinked(true);
+      enter({ link });
+    };
+    follow();
+    // A link that is opened where this page is open already does not load it again.
+    addEventListener('hashchange', follow);
+    return () => removeEventListener('hashchange', follow);
   }, []);
   const oidc = session?.methods?.oidc;
   const failed = query.error && (en.session.fails[query.error] ?? en.session.fails.generic);
