@@ -4,6 +4,8 @@
 //! session is kept in memory, so that one that was ended is ended everywhere with the same write. A session that was opened
 //! with an API key allows what the key allows at the moment of each request, and ends with the key.
 
+mod oidc;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,9 @@ use crate::Engine;
 use crate::caller::Audit;
 use crate::error::{Error, Result};
 use crate::key::{acting_user, grant_of, privileges_of};
+
+pub(crate) use oidc::Providers;
+pub use oidc::{Arrival, Departure};
 
 /// How exactly it is noted when a session was last used: a write a minute, however much is clicked.
 const NOTE_USE_EVERY: Duration = Duration::from_secs(60);
@@ -251,33 +256,27 @@ impl Engine {
 
     /// A session with what it allows now.
     async fn live(&self, row: SessionRow) -> Result<Option<Live>> {
-        let grant = match &row.privileges {
-            Some(names) => {
-                let privileges = privileges_of(&row.person, names)?;
-                // Who may act for anybody is bound to nobody, and so may hand out keys for others.
-                let bound = row
-                    .profile_uid
-                    .clone()
-                    .filter(|_| !privileges.allow(Privilege::UsersActAs));
-                KeyGrant {
-                    id: row.person.clone(),
-                    name: row.name.clone(),
-                    spaces: row.spaces.iter().cloned().collect(),
-                    profile_uid: bound,
-                    privileges,
-                    connectors: None,
-                    actions: None,
-                }
+        let grant = if let Some(names) = &row.privileges {
+            let privileges = privileges_of(&row.person, names)?;
+            // Who may act for anybody is bound to nobody, and so may hand out keys for others.
+            let bound = row.profile_uid.clone();
+            KeyGrant {
+                id: row.person.clone(),
+                name: row.name.clone(),
+                spaces: row.spaces.iter().cloned().collect(),
+                profile_uid: bound.filter(|_| !privileges.allow(Privilege::UsersActAs)),
+                privileges,
+                connectors: None,
+                actions: None,
             }
-            None => {
-                let key = self.store.get_key(&row.person).await?;
-                // A key that was deleted and made again from the same text is another key.
-                let key = key.filter(|key| key.created_at <= row.created_at);
-                let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| self.clock.now() < end)) else {
-                    return Ok(None);
-                };
-                grant_of(&key)?
-            }
+        } else {
+            let key = self.store.get_key(&row.person).await?;
+            // A key that was deleted and made again from the same text is another key.
+            let key = key.filter(|key| key.created_at <= row.created_at);
+            let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| self.clock.now() < end)) else {
+                return Ok(None);
+            };
+            grant_of(&key)?
         };
         Ok(Some(Live {
             row,

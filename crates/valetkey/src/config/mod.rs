@@ -16,7 +16,7 @@ use ipnet::IpNet;
 use toml::Value;
 use url::Url;
 use valetkey_core::Secret;
-use valetkey_engine::{CallLimits, RateLimit};
+use valetkey_engine::{CallLimits, OidcSettings, RateLimit};
 use valetkey_store::postgres::Address;
 
 use table::{Kind, SETTINGS};
@@ -63,6 +63,7 @@ pub(crate) struct Config {
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
     pub(crate) sign_in_limit: RateLimit,
+    pub(crate) oidc: Option<OidcSettings>,
     pub(crate) session_idle: Duration,
     pub(crate) session_lifetime: Duration,
     pub(crate) max_key_age: Duration,
@@ -256,6 +257,7 @@ impl Values {
                 "session.rate_limits.sign_in.limit",
                 "session.rate_limits.sign_in.lookback_window",
             )?,
+            oidc: self.oidc()?,
             session_idle: self.must("session.idle", |v| value::span_within(v, MINUTE * 2, DAY))?,
             session_lifetime: self.must("session.lifetime", |v| value::span_within(v, MINUTE * 2, DAY * 30))?,
             max_key_age: self.must("sealing.max_key_age", |v| value::span_within(v, HOUR, YEAR * 2))?,
@@ -266,6 +268,36 @@ impl Values {
             refresh_lease: self.read("refresh_lease", value::span)?,
             data_dir,
         })
+    }
+
+    /// The identity provider, if one is named. What it needs besides is asked for at once, and not at the first sign-in.
+    fn oidc(&self) -> Result<Option<OidcSettings>> {
+        let Some(issuer) = self.read("oidc.issuer", issuer)? else {
+            return Ok(None);
+        };
+        let needs = |what| anyhow!("oidc.issuer is set, and so {what} must be set too");
+        let client_id = self.read("oidc.client_id", non_empty)?;
+        if self.read("public_base_url", base_url)?.is_none() {
+            return Err(needs("public_base_url"));
+        }
+        let oidc = OidcSettings {
+            issuer,
+            client_id: client_id.ok_or_else(|| needs("oidc.client_id"))?,
+            client_secret: self.secret("oidc.client_secret")?,
+            name: self.must("oidc.name", non_empty)?,
+            scope: self.must("oidc.scope", scope)?,
+            roles_claim: self.must("oidc.roles_claim", non_empty)?,
+            admin_roles: self.must("oidc.admin_roles", value::list)?,
+            user_roles: self.must("oidc.user_roles", value::list)?,
+            user_spaces: self.must("oidc.user_spaces", spaces)?,
+        };
+        if oidc.admin_roles.is_empty() && oidc.user_roles.is_empty() {
+            return Err(needs("oidc.admin_roles or oidc.user_roles"));
+        }
+        if oidc.admin_roles.iter().any(|role| role == "*") {
+            bail!("oidc.admin_roles must name roles: * would make everybody an administrator");
+        }
+        Ok(Some(oidc))
     }
 
     fn secret(&self, path: &'static str) -> Result<Option<Secret<String>>> {
@@ -295,6 +327,31 @@ fn non_empty(v: &Value) -> Result<String> {
         bail!("must not be empty; leave it out instead");
     }
     Ok(text)
+}
+
+fn issuer(v: &Value) -> Result<String> {
+    let text = value::text(v)?;
+    match valetkey_oauth::metadata_urls(&text) {
+        Ok(_) => Ok(text),
+        Err(_) => bail!("must be the issuer's URL without query and fragment, such as \"https://id.example.com\""),
+    }
+}
+
+fn scope(v: &Value) -> Result<String> {
+    let text = value::text(v)?;
+    if !text.split_whitespace().any(|scope| scope == "openid") {
+        bail!("must have openid among its scopes, such as \"openid profile email\"");
+    }
+    Ok(text)
+}
+
+fn spaces(v: &Value) -> Result<Vec<String>> {
+    let all = value::list(v)?;
+    let is_space = |text: &String| text == "*" || valetkey_core::SpaceId::new(text.as_str()).is_ok();
+    if all.is_empty() || !all.iter().all(is_space) {
+        bail!("must be a list of space ids, or [\"*\"]");
+    }
+    Ok(all)
 }
 
 /// Its error never quotes the text, which may hold a password.

@@ -337,7 +337,7 @@ fn render(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
-fn page(status: StatusCode, html: String) -> Response {
+pub(crate) fn page(status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
@@ -379,7 +379,7 @@ pub(crate) fn set_cookie(response: &mut Response, value: &str) {
 }
 
 /// Who only looks (HEAD) or fetches ahead must not use anything up.
-fn not_a_visit(method: &Method, headers: &HeaderMap) -> Option<Response> {
+pub(crate) fn not_a_visit(method: &Method, headers: &HeaderMap) -> Option<Response> {
     if method == Method::HEAD {
         return Some(page(StatusCode::METHOD_NOT_ALLOWED, String::new()));
     }
