@@ -3,6 +3,7 @@
 //! An unknown setting is an error that names it, wherever it comes from; a wrong value is an error that names the setting,
 //! where it was set, and what it should look like, and never shows a secret.
 
+mod oidc;
 mod table;
 mod value;
 
@@ -196,12 +197,6 @@ impl Values {
             },
             PathBuf::from,
         );
-        let limit = |limit, window| -> Result<RateLimit> {
-            Ok(RateLimit {
-                limit: self.must(limit, |v| value::number(v, 1, 1000))?,
-                window: self.must(window, value::span)?,
-            })
-        };
         let new_master_key = self.secret("new_master_key")?;
         if new_master_key.is_some() && self.0.contains_key("new_master_key_file") {
             bail!("set either new_master_key or new_master_key_file, not both");
@@ -245,15 +240,15 @@ impl Values {
             unused_after: self.must("connections.unused_after", days_or_never)?,
             token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
-            authorize_limit: limit(
+            authorize_limit: self.rate_limit(
                 "oauth.rate_limits.authorize.limit",
                 "oauth.rate_limits.authorize.lookback_window",
             )?,
-            callback_limit: limit(
+            callback_limit: self.rate_limit(
                 "oauth.rate_limits.callback.limit",
                 "oauth.rate_limits.callback.lookback_window",
             )?,
-            sign_in_limit: limit(
+            sign_in_limit: self.rate_limit(
                 "session.rate_limits.sign_in.limit",
                 "session.rate_limits.sign_in.lookback_window",
             )?,
@@ -270,34 +265,11 @@ impl Values {
         })
     }
 
-    /// The identity provider, if one is named. What it needs besides is asked for at once, and not at the first sign-in.
-    fn oidc(&self) -> Result<Option<OidcSettings>> {
-        let Some(issuer) = self.read("oidc.issuer", issuer)? else {
-            return Ok(None);
-        };
-        let needs = |what| anyhow!("oidc.issuer is set, and so {what} must be set too");
-        let client_id = self.read("oidc.client_id", non_empty)?;
-        if self.read("public_base_url", base_url)?.is_none() {
-            return Err(needs("public_base_url"));
-        }
-        let oidc = OidcSettings {
-            issuer,
-            client_id: client_id.ok_or_else(|| needs("oidc.client_id"))?,
-            client_secret: self.secret("oidc.client_secret")?,
-            name: self.must("oidc.name", non_empty)?,
-            scope: self.must("oidc.scope", scope)?,
-            roles_claim: self.must("oidc.roles_claim", non_empty)?,
-            admin_roles: self.must("oidc.admin_roles", value::list)?,
-            user_roles: self.must("oidc.user_roles", value::list)?,
-            user_spaces: self.must("oidc.user_spaces", spaces)?,
-        };
-        if oidc.admin_roles.is_empty() && oidc.user_roles.is_empty() {
-            return Err(needs("oidc.admin_roles or oidc.user_roles"));
-        }
-        if oidc.admin_roles.iter().any(|role| role == "*") {
-            bail!("oidc.admin_roles must name roles: * would make everybody an administrator");
-        }
-        Ok(Some(oidc))
+    fn rate_limit(&self, limit: &'static str, window: &'static str) -> Result<RateLimit> {
+        Ok(RateLimit {
+            limit: self.must(limit, |v| value::number(v, 1, 1000))?,
+            window: self.must(window, value::span)?,
+        })
     }
 
     fn secret(&self, path: &'static str) -> Result<Option<Secret<String>>> {
@@ -327,31 +299,6 @@ fn non_empty(v: &Value) -> Result<String> {
         bail!("must not be empty; leave it out instead");
     }
     Ok(text)
-}
-
-fn issuer(v: &Value) -> Result<String> {
-    let text = value::text(v)?;
-    match valetkey_oauth::metadata_urls(&text) {
-        Ok(_) => Ok(text),
-        Err(_) => bail!("must be the issuer's URL without query and fragment, such as \"https://id.example.com\""),
-    }
-}
-
-fn scope(v: &Value) -> Result<String> {
-    let text = value::text(v)?;
-    if !text.split_whitespace().any(|scope| scope == "openid") {
-        bail!("must have openid among its scopes, such as \"openid profile email\"");
-    }
-    Ok(text)
-}
-
-fn spaces(v: &Value) -> Result<Vec<String>> {
-    let all = value::list(v)?;
-    let is_space = |text: &String| text == "*" || valetkey_core::SpaceId::new(text.as_str()).is_ok();
-    if all.is_empty() || !all.iter().all(is_space) {
-        bail!("must be a list of space ids, or [\"*\"]");
-    }
-    Ok(all)
 }
 
 /// Its error never quotes the text, which may hold a password.
