@@ -4,6 +4,7 @@
 //! follows. The code is exchanged with what was sealed into the flow at start, and only stored if the connector is still
 //! the one that the flow was started for.
 
+mod cancel;
 mod keep;
 mod stranger;
 
@@ -24,6 +25,7 @@ use crate::grant::{Minted, NewGrant};
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
 
+pub use cancel::CancelRequest;
 pub(crate) use stranger::Strangers;
 
 /// What a browser brings back.

@@ -109,10 +109,10 @@ pub trait Flows: Send + Sync {
     /// expired flow is removed.
     async fn take_flow(&self, state_hash: &Digest, now: Timestamp) -> Result<TakenFlow>;
 
-    /// Looks at the waiting flow of a ticket.
+    /// Looks at the flow of a ticket, waiting or used.
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>>;
 
-    /// Binds the first browser that opens a ticket.
+    /// Binds the first browser that opens the ticket of a waiting flow.
     async fn bind_browser(&self, ticket_hash: &Digest, browser: Digest) -> Result<BoundBrowser>;
 
     /// Removes the flows that ended before `now`, at most `limit`. How many there were.

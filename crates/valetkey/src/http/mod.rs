@@ -18,5 +18,6 @@ mod serve;
 mod tokens;
 
 pub(crate) use front::{Front, FrontMetrics};
+pub(crate) use pages::Pages;
 pub(crate) use router::{AppState, openapi, router};
 pub(crate) use serve::serve;
