@@ -5,8 +5,11 @@ use anyhow::Result;
 use crate::shell::Workspace;
 use crate::test::{OIDC, install, prepare_node};
 
-/// The specs and what they need: a Node package.
+/// The specs and what they need: a Node package. The compiler that checks the library's types is in it too.
 const SPECS: &str = "tests/browser";
+
+/// The library that applications use: a Node package without dependencies.
+const LIBRARY: &str = "clients/js";
 
 /// Runs the specs that `args` name, or everything.
 pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<()> {
@@ -14,9 +17,15 @@ pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<()> {
     install(workspace, &[("chromium", &["chromium"])])?;
     prepare_node(workspace, OIDC)?;
     prepare_node(workspace, SPECS)?;
+    let specs = workspace.root().join(SPECS);
+    if args.is_empty() {
+        let library = workspace.root().join(LIBRARY);
+        workspace.run_in(&library, "npm", &["test"], &[])?;
+        workspace.run_in(&specs, "npx", &["tsc", "--project", library.as_str()], &[])?;
+    }
     workspace.run("cargo", &["build", "--package", "valetkey"])?;
     let binary = workspace.target().join("debug/valetkey");
     let environment = [("VALETKEY_TEST_BINARY", binary.as_str())];
     let command = [&["playwright", "test"], args].concat();
-    workspace.run_in(&workspace.root().join(SPECS), "npx", &command, &environment)
+    workspace.run_in(&specs, "npx", &command, &environment)
 }

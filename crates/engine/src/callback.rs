@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use url::Url;
+use valetkey_core::encode::base64url;
 use valetkey_core::{ConnectionKey, ConnectorId, ErrorCode, KeyId, Secret, SpaceId};
 use valetkey_oauth::{Callback, Grant, ProviderError, TokenError, TokenRequest};
 use valetkey_store::rows::{FlowRow, TakenFlow};
@@ -27,6 +28,9 @@ use crate::wire::{Outcome, WireError};
 
 pub use cancel::CancelRequest;
 pub(crate) use stranger::Strangers;
+
+/// How much of a state's hash names a flow in messages between tabs.
+const FINGERPRINT_BYTES: usize = 16;
 
 /// What a browser brings back.
 pub struct CallbackRequest {
@@ -59,6 +63,9 @@ pub struct CallbackPage {
     pub connector_name: Option<String>,
     /// Where the browser goes on, if the flow said so. Only set when this browser is the flow's own.
     pub return_url: Option<Url>,
+    /// Tells whoever started the flow which one it was, and nobody else anything: the first 128 bits of the hash of its state.
+    /// Only set when this browser is the flow's own.
+    pub fingerprint: Option<String>,
     /// The cookie that is no longer needed.
     pub expired_cookie: Option<String>,
     /// The account that was connected, as the provider names it.
@@ -93,6 +100,7 @@ impl Engine {
             connector: None,
             connector_name: None,
             return_url: None,
+            fingerprint: None,
             expired_cookie: None,
             account: None,
             result: Ok(()),
@@ -185,6 +193,7 @@ impl Engine {
         }
         let payload = self.open_payload(&flow).await?;
         page.expired_cookie = Some(cookie);
+        page.fingerprint = Some(base64url(&flow.state_hash.0[..FINGERPRINT_BYTES]));
         page.connector = Some(flow.key.connector.clone());
         page.return_url = payload.return_url.as_deref().and_then(|u| Url::parse(u).ok());
         Ok(Taken { flow, payload })

@@ -1,7 +1,11 @@
 // Tells the page that started the flow how it ended, and closes this window.
 (() => {
-  const { connectorId, status, statusCode, error } = document.body.dataset;
-  const message = { connectorId, status, statusCode: Number(statusCode) };
+  // The provider was in this window: whoever comes after it here must not reach the page that opened it.
+  window.opener = null;
+  const { connectorId, flow, status, statusCode, error } = document.body.dataset;
+  // Any page of this origin can listen and post here. `flow` says nothing to those that did not start it, and lets the one
+  // that did tell this message from a forged one.
+  const message = { connectorId, flow, status, statusCode: Number(statusCode) };
   if (error) message.error = error;
   if ('BroadcastChannel' in window) {
     const channel = new BroadcastChannel('oauth_flow_completed');

@@ -1,5 +1,6 @@
 // @ts-check
 // The pages of a flow, in a real browser at a real authorization server.
+import { createHash } from 'node:crypto';
 import { anotherBrowser, deny, expect, look, signIn, test } from '../support/test.js';
 
 test.beforeEach(({ stage }) => stage.connector());
@@ -48,4 +49,51 @@ test('a callback that comes twice is finished once', async ({ page, stage }) => 
   await look(page, 'already-finished');
   expect(await stage.provider.count('grant authorization_code')).toBe(1);
   expect(await stage.valetkey.standing('account', 'u1')).toBe('connected');
+});
+
+test('f09 pages of the same origin hear which flow ended, and nothing that is worth anything', async ({ page, context, stage }) => {
+  const listener = await context.newPage();
+  await listener.goto(`${stage.valetkey.base}/connect/nothing`);
+  await expect(listener.getByRole('heading')).toBeVisible();
+  const heard = await listener.evaluateHandle(() => {
+    const messages = /** @type {unknown[]} */ ([]);
+    new BroadcastChannel('oauth_flow_completed').onmessage = ({ data }) => messages.push(data);
+    return messages;
+  });
+  const flow = await stage.valetkey.startFlow('account', { user: 'u1' });
+  await page.goto(flow.authorizationUrl);
+  await page.getByRole('link', { name: 'Continue' }).click();
+  await signIn(page);
+  await expect(page.getByRole('heading', { name: 'Account connected' })).toBeVisible();
+  const fingerprint = createHash('sha256').update(flow.state).digest().subarray(0, 16).toString('base64url');
+  await expect
+    .poll(() => heard.jsonValue())
+    .toEqual([{ connectorId: 'account', flow: fingerprint, status: 'success', statusCode: 200 }]);
+});
+
+test('f10 the callback page lets go of the page that opened it, and closes', async ({ page, stage }) => {
+  const flow = await stage.valetkey.startFlow('account', { user: 'u1', confirm: false });
+  await page.goto(`${stage.valetkey.base}/connect/nothing`);
+  const opened = page.waitForEvent('popup');
+  // A page that opens windows its own way.
+  await page.evaluate((url) => void window.open(url), flow.authorizationUrl);
+  const popup = await opened;
+  await signIn(popup);
+  await expect(popup.getByText('This window closes in')).toBeVisible();
+  expect(await popup.evaluate(() => window.opener)).toBe(null);
+  if (!popup.isClosed()) await popup.waitForEvent('close');
+});
+
+test.describe('without JavaScript', () => {
+  test.use({ javaScriptEnabled: false });
+
+  test('f11 the account is connected, and the page says so', async ({ page, stage }) => {
+    const flow = await stage.valetkey.startFlow('account', { user: 'u1' });
+    await page.goto(flow.authorizationUrl);
+    await page.getByRole('link', { name: 'Continue' }).click();
+    await signIn(page);
+    await expect(page.getByRole('heading', { name: 'Account connected' })).toBeVisible();
+    await expect(page.getByText('You can close this window.')).toBeVisible();
+    expect(await stage.valetkey.standing('account', 'u1')).toBe('connected');
+  });
 });

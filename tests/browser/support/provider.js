@@ -54,6 +54,12 @@ export class Provider {
     const stats = await (await fetch(`${this.url}/__t/stats`)).json();
     return stats[what] ?? 0;
   }
+
+  /** The requests to a path so far. @param {string} path @returns {Promise<Array<{ method: string, query: Record<string, string> }>>} */
+  async log(path) {
+    const all = await (await fetch(`${this.url}/__t/log`)).json();
+    return all.filter((/** @type {{ path: string }} */ request) => request.path === path);
+  }
 }
 
 /**

@@ -2,6 +2,7 @@
 // The fixtures. A test that takes `stage` has a valetkey with a fresh data directory and an authorization server of its own;
 // every page that it opens is watched, and what is wrong in one of them fails the test.
 import { test as base, expect } from '@playwright/test';
+import { App } from './app.js';
 import { freePort } from './process.js';
 import { Provider } from './provider.js';
 import { Valetkey } from './valetkey.js';
@@ -18,7 +19,7 @@ export { deny, signIn } from './provider.js';
  * @property {(id?: string, changes?: Record<string, unknown>) => Promise<void>} connector creates one at the provider
  */
 
-/** @typedef {{ settings: Record<string, string>, watch: Watch, stage: Stage }} Fixtures */
+/** @typedef {{ settings: Record<string, string>, watch: Watch, appPort: number, stage: Stage, app: App }} Fixtures */
 
 export const test = base.extend(
   /** @type {import('@playwright/test').Fixtures<Fixtures, {}, import('@playwright/test').PlaywrightTestArgs & import('@playwright/test').PlaywrightTestOptions>} */ ({
@@ -39,7 +40,10 @@ export const test = base.extend(
       await use(context);
     },
 
-    stage: async ({ settings, watch }, use) => {
+    appPort: async ({ watch: _watch }, use) => use(await freePort()),
+
+    stage: async ({ settings: changes, watch, appPort }, use) => {
+      const settings = { ALLOWED_RETURN_ORIGINS: App.origin(appPort), ...changes };
       const port = await freePort();
       const callback = `http://127.0.0.1:${port}/api/actions/connector/_oauth_callback`;
       const [valetkey, provider] = await Promise.all([
@@ -56,6 +60,15 @@ export const test = base.extend(
         },
       });
       await Promise.all([valetkey.stop(), provider.stop()]);
+    },
+
+    // The library's example: an application on another site, with the connector `account`.
+    app: async ({ stage, appPort, watch }, use) => {
+      await stage.connector();
+      const app = await App.start(appPort, stage.valetkey, 'account');
+      watch.known.add(app.base);
+      await use(app);
+      await app.stop();
     },
   }),
 );

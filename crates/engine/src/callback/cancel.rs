@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use url::Url;
 use valetkey_core::ErrorCode;
+use valetkey_core::encode::base64url;
 use valetkey_store::rows::TakenFlow;
 
-use super::CallbackPage;
+use super::{CallbackPage, FINGERPRINT_BYTES};
 use crate::Engine;
 use crate::caller::Audit;
 use crate::error::{Error, Result};
@@ -67,6 +68,7 @@ impl Engine {
             connector: Some(flow.key.connector.clone()),
             connector_name: connector.map(|c| c.row.name.clone()),
             return_url: payload.return_url.as_deref().and_then(|u| Url::parse(u).ok()),
+            fingerprint: Some(base64url(&flow.state_hash.0[..FINGERPRINT_BYTES])),
             expired_cookie: Some(cookie),
             account: None,
             result: Err(Error::new(

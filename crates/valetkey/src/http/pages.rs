@@ -69,6 +69,9 @@ fn render(status: StatusCode, template: &impl Template) -> Response {
     }
 }
 
+/// There is no `Cross-Origin-Opener-Policy`: it would take the window out of sight of the page that opened it, which could
+/// then not tell a window that was closed from one that is in use. The other way round nothing is left to cut: the client
+/// library disowns the window before it leaves for here, and the callback page's script does so again.
 fn page(status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -77,10 +80,6 @@ fn page(status: StatusCode, html: String) -> Response {
         (header::VARY, "accept-language"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            header::HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
         (
             header::HeaderName::from_static("cross-origin-resource-policy"),
             "same-origin",

@@ -229,6 +229,8 @@ async fn the_callback_page_tells_other_tabs_and_closes() {
         .into_iter()
         .find(|t| t.name == "body")
         .expect("a body");
+    let flow = body.get("data-flow").expect("a fingerprint of the flow");
+    assert_eq!(flow.len(), 22, "128 bits");
     let told = ["data-connector-id", "data-status", "data-status-code"].map(|name| body.get(name).unwrap_or_default());
     assert_eq!(told, ["api", "success", "200"], "what the script tells");
     assert!(!page.body.contains("state="));

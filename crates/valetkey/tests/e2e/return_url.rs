@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::json;
+use valetkey_core::encode::base64url;
 
 use crate::support::browser::{Browser, altered};
 use crate::support::fake::Script;
@@ -24,6 +26,11 @@ fn params(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
 }
 
+/// What names a flow to whoever started it: it knows the state.
+fn fingerprint(state: &str) -> String {
+    base64url(&digest(&SHA256, state.as_bytes()).as_ref()[..16])
+}
+
 #[tokio::test]
 async fn f13_success_is_told_in_the_return_url_and_nothing_else_is() {
     let stage = stage().await;
@@ -40,7 +47,9 @@ async fn f13_success_is_told_in_the_return_url_and_nothing_else_is() {
         ("connector_id", "api"),
         ("status_code", "200"),
     ];
-    assert_eq!(fields(location.query().expect("a query")), params(&told));
+    let mut query = fields(location.query().expect("a query"));
+    assert_eq!(query.remove("oauth_flow"), Some(fingerprint(&flow.state)));
+    assert_eq!(query, params(&told));
     assert_eq!(page.header("cache-control"), "no-store");
     assert_eq!(page.header("referrer-policy"), "no-referrer");
     assert_eq!(stage.user.status("api").await, "connected");
@@ -72,6 +81,7 @@ async fn f13_failure_is_told_in_our_words_only() {
                 .is_some_and(|e| !e.is_empty() && !e.contains("words of the provider")),
             "{location}"
         );
+        assert_eq!(told.remove("oauth_flow"), Some(fingerprint(&flow.state)));
         let rest = [
             ("oauth_authorization", "error"),
             ("connector_id", "api"),

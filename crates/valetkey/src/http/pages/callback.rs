@@ -25,6 +25,7 @@ struct ResultTemplate<'a> {
     success: bool,
     connector: String,
     connector_id: String,
+    flow: String,
     account: Option<String>,
     status_code: u16,
     code: &'static str,
@@ -86,19 +87,24 @@ async fn callback(
     let frame = Frame::of(state, headers);
     match state.engine.callback(request).await {
         Ok(done) => show_callback(state, frame, meta, &done),
-        Err(error) => show_error(frame, &error, meta, None, None),
+        Err(error) => show_error(frame, &error, meta, Ended::default()),
     }
 }
 
 /// How a flow ended: a page, or on to the return URL.
 pub(super) fn show_callback(state: &AppState, frame: Frame<'_>, meta: &Meta, done: &CallbackPage) -> Response {
-    let connector_id = done.connector.as_ref().map(ToString::to_string).unwrap_or_default();
+    let ended = Ended {
+        connector_id: done.connector.as_ref().map(ToString::to_string).unwrap_or_default(),
+        connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
+        flow: done.fingerprint.clone().unwrap_or_default(),
+    };
     let mut response = match (&done.return_url, &done.result) {
         (Some(url), result) => {
             let mut url = url.clone();
             let mut query = url.query_pairs_mut();
             query.append_pair("oauth_authorization", if result.is_ok() { "success" } else { "error" });
-            query.append_pair("connector_id", &connector_id);
+            query.append_pair("connector_id", &ended.connector_id);
+            query.append_pair("oauth_flow", &ended.flow);
             let code = result.as_ref().err().map_or(200, |e| status(e.code).as_u16());
             query.append_pair("status_code", &code.to_string());
             if let Err(error) = result {
@@ -108,8 +114,8 @@ pub(super) fn show_callback(state: &AppState, frame: Frame<'_>, meta: &Meta, don
             drop(query);
             redirect(url.as_str())
         }
-        (None, Ok(())) => show_connected(frame, meta, connector_id, done),
-        (None, Err(error)) => show_error(frame, error, meta, Some(connector_id), done.connector_name.as_deref()),
+        (None, Ok(())) => show_connected(frame, meta, ended, done),
+        (None, Err(error)) => show_error(frame, error, meta, ended),
     };
     if let Some(name) = &done.expired_cookie {
         let secure = if state.engine.is_https() { "; Secure" } else { "" };
@@ -121,7 +127,7 @@ pub(super) fn show_callback(state: &AppState, frame: Frame<'_>, meta: &Meta, don
     response
 }
 
-fn show_connected(frame: Frame<'_>, meta: &Meta, connector_id: String, done: &CallbackPage) -> Response {
+fn show_connected(frame: Frame<'_>, meta: &Meta, ended: Ended, done: &CallbackPage) -> Response {
     let account = done.account.as_deref().map(shown);
     let template = ResultTemplate {
         title: frame.t.part("connected", "title").unwrap_or_default(),
@@ -130,8 +136,9 @@ fn show_connected(frame: Frame<'_>, meta: &Meta, connector_id: String, done: &Ca
         next: None,
         mark: "good",
         success: true,
-        connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
-        connector_id,
+        connector: ended.connector,
+        connector_id: ended.connector_id,
+        flow: ended.flow,
         account: account.map(|account| frame.t.with("connected-as", [("account", account.into())])),
         status_code: 200,
         code: "",
@@ -143,14 +150,16 @@ fn show_connected(frame: Frame<'_>, meta: &Meta, connector_id: String, done: &Ca
     render(StatusCode::OK, &template)
 }
 
+/// Which flow ended; nothing where that is not known, or not this browser's to know.
+#[derive(Default)]
+pub(super) struct Ended {
+    connector_id: String,
+    connector: String,
+    flow: String,
+}
+
 /// An error as a person understands it, with its real status.
-pub(super) fn show_error(
-    frame: Frame<'_>,
-    error: &Error,
-    meta: &Meta,
-    connector_id: Option<String>,
-    connector: Option<&str>,
-) -> Response {
+pub(super) fn show_error(frame: Frame<'_>, error: &Error, meta: &Meta, ended: Ended) -> Response {
     log_error(error, meta);
     let status = status(error.code);
     let name = match format!("error-{}", error.code) {
@@ -170,9 +179,10 @@ pub(super) fn show_error(
                 "bad"
             },
             success: false,
-            connector: connector.map(shown).unwrap_or_default(),
-            script: connector_id.as_ref().is_some_and(|id| !id.is_empty()),
-            connector_id: connector_id.unwrap_or_default(),
+            connector: ended.connector,
+            script: !ended.connector_id.is_empty(),
+            connector_id: ended.connector_id,
+            flow: ended.flow,
             account: None,
             status_code: status.as_u16(),
             code: error.code.as_str(),

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 use valetkey_engine::CancelRequest;
 use valetkey_engine::flow::ConnectPage;
 
-use super::callback::{show_callback, show_error};
+use super::callback::{Ended, show_callback, show_error};
 use super::{Frame, cookies, not_a_visit, redirect, render, set_cookie, shown};
 use crate::http::front::Meta;
 use crate::http::router::AppState;
@@ -59,8 +59,8 @@ pub(crate) async fn connect_page(
         .open_ticket(&ticket, |name| cookies.get(name).cloned())
         .await
     {
-        Ok(opened) => show_connect(&state, frame, opened),
-        Err(error) => show_error(frame, &error, &meta, None, None),
+        Ok(opened) => show_connect(&state, frame, &opened),
+        Err(error) => show_error(frame, &error, &meta, Ended::default()),
     }
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn connect_continue(
         .await
     {
         Ok(url) => redirect(url.as_str()),
-        Err(error) => show_error(Frame::of(&state, &headers), &error, &meta, None, None),
+        Err(error) => show_error(Frame::of(&state, &headers), &error, &meta, Ended::default()),
     }
 }
 
@@ -114,13 +114,13 @@ pub(crate) async fn connect_cancel(
     };
     match state.engine.cancel_ticket(request).await {
         Ok(done) => show_callback(&state, frame, &meta, &done),
-        Err(error) => show_error(frame, &error, &meta, None, None),
+        Err(error) => show_error(frame, &error, &meta, Ended::default()),
     }
 }
 
-fn show_connect(state: &AppState, frame: Frame<'_>, opened: ConnectPage) -> Response {
+fn show_connect(state: &AppState, frame: Frame<'_>, opened: &ConnectPage) -> Response {
     let mut response = if opened.confirm {
-        confirm(frame, &opened)
+        confirm(frame, opened)
     } else {
         redirect(opened.continue_url.as_str())
     };
