@@ -123,6 +123,10 @@ codes! {
     FlowUserMismatch = "flow_user_mismatch",
     /// The connect link was opened in another browser before.
     TicketUsed = "ticket_used",
+    /// There is no flow behind the connect link.
+    TicketUnknown = "ticket_unknown",
+    /// The person ended the flow on the connect page.
+    FlowCancelled = "flow_cancelled",
     /// The callback came to the redirect URI of something else.
     ContextMismatch = "context_mismatch",
     /// A callback parameter came twice.

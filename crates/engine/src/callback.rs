@@ -4,6 +4,7 @@
 //! follows. The code is exchanged with what was sealed into the flow at start, and only stored if the connector is still
 //! the one that the flow was started for.
 
+mod cancel;
 mod end;
 mod keep;
 mod person;
@@ -27,6 +28,7 @@ use crate::grant::{Minted, NewGrant};
 use crate::vault::digest_of;
 use crate::wire::{Outcome, WireError};
 
+pub use cancel::CancelRequest;
 use person::{check_person, in_session};
 pub(crate) use stranger::Strangers;
 

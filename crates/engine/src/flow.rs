@@ -24,8 +24,8 @@ use crate::settings::RateLimit;
 use crate::vault::digest_of;
 use crate::wire::WireError;
 
-pub use connect::ConnectPage;
 pub(crate) use connect::same_browser;
+pub use connect::{AskedScope, ConnectPage};
 use push::Push;
 
 /// What a flow is started with.

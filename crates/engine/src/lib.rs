@@ -53,7 +53,7 @@ use valetkey_store::rows::Digest;
 
 pub use action::{Execute, ExecuteResult, TestResult};
 pub use background::Round;
-pub use callback::{CallbackPage, CallbackRequest};
+pub use callback::{CallbackPage, CallbackRequest, CancelRequest};
 pub use caller::Caller;
 pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
 pub use error::{Authorization, Error, Reason, Result};

@@ -109,6 +109,8 @@ pub struct AuthType {
     pub description: Option<String>,
     /// Whether it is the one to choose.
     pub recommended: bool,
+    /// What scopes allow, in plain words.
+    pub scope_labels: BTreeMap<String, String>,
     fields: Vec<Field>,
     profile: Profile,
     header: HeaderName,
@@ -161,6 +163,7 @@ impl AuthType {
             let changes = file.fields.get(known.name).unwrap_or(&empty);
             Field::compile(&format!("{field}.fields.{}", known.name), known, changes, compiler)
         });
+        check_scope_labels(&format!("{field}.scope_labels"), kind, &file.scope_labels)?;
         let at = format!("{field}.inject");
         let (header, _) = check_header(&at, file.inject.header.as_deref().unwrap_or("authorization"), "x")?;
         check_header(&at, "x", file.inject.prefix.as_deref().unwrap_or_default())?;
@@ -174,6 +177,7 @@ impl AuthType {
             label: file.label.unwrap_or_else(|| known::label(kind).to_owned()),
             description: file.description,
             recommended: file.recommended,
+            scope_labels: file.scope_labels,
             fields: fields.collect::<Result<_, _>>()?,
             profile: profile.clone(),
             header,
@@ -206,6 +210,37 @@ impl AuthType {
             .collect();
         json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
     }
+}
+
+/// The longest label of a scope.
+const MAX_LABEL: usize = 160;
+
+fn check_scope_labels(field: &str, kind: AuthKind, labels: &BTreeMap<String, String>) -> Result<(), Fault> {
+    if kind != AuthKind::OauthAuthorizationCode && !labels.is_empty() {
+        return Err(Fault::new(
+            field,
+            "is for oauth_authorization_code only: nobody is asked elsewhere",
+        ));
+    }
+    for (scope, label) in labels {
+        // RFC 6749 section 3.3, and the comma that some providers separate scopes with.
+        let is_scope = !scope.is_empty()
+            && scope
+                .bytes()
+                .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b','));
+        if !is_scope {
+            return Err(Fault::new(field, "has a name that is no scope"));
+        }
+        let is_label =
+            !label.trim().is_empty() && label.chars().count() <= MAX_LABEL && !label.chars().any(char::is_control);
+        if !is_label {
+            return Err(Fault::new(
+                format!("{field}.{scope}"),
+                format!("must be one line of 1 to {MAX_LABEL} characters"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

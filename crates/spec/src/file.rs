@@ -95,6 +95,10 @@ pub(crate) struct Auth {
     /// What this connector type changes about the fields of the auth type.
     #[serde(default)]
     pub(crate) fields: BTreeMap<String, Field>,
+    /// For OAuth with a person's consent: what each scope allows, in plain words and the language of the spec. The connect
+    /// page shows them; a scope that is not named is shown as it is.
+    #[serde(default)]
+    pub(crate) scope_labels: BTreeMap<String, String>,
     /// Where the credential goes, if not into `Authorization`.
     #[serde(default)]
     pub(crate) inject: Inject,

@@ -174,10 +174,10 @@ pub trait Flows: Send + Sync {
     /// The flows that were taken before this time and whose end was not noted, oldest first, at most `limit`.
     async fn list_taken_flows(&self, before: Timestamp, limit: u32) -> Result<Vec<FlowRow>>;
 
-    /// Looks at the waiting flow of a ticket.
+    /// Looks at the flow of a ticket, waiting or used.
     async fn get_flow_by_ticket(&self, ticket_hash: &Digest) -> Result<Option<FlowRow>>;
 
-    /// Binds the first browser that opens a ticket.
+    /// Binds the first browser that opens the ticket of a waiting flow.
     async fn bind_browser(&self, ticket_hash: &Digest, browser: Digest) -> Result<BoundBrowser>;
 
     /// Removes the flows that expired before `now`, at most `limit`, but not those whose end is to be noted. How many there

@@ -16,7 +16,7 @@ use valetkey_engine::{Engine, OpenVaultError, Parts, Restored, Settings, open_va
 use valetkey_spec::Catalogue;
 
 use crate::config::Config;
-use crate::http::{AppState, Front, FrontMetrics};
+use crate::http::{AppState, Front, FrontMetrics, Pages};
 use crate::journal::FileJournal;
 use crate::master::{NewMaster, master_key};
 use crate::system::{SystemClock, SystemRng};
@@ -192,6 +192,7 @@ fn engine_settings(config: &Config) -> Settings {
 
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
+    let pages = Pages::new(config).map_err(|e| Refusal::Configuration(format!("{e:#}")))?;
     let place = Place::open_patiently(config).await?;
     let Core {
         engine,
@@ -239,6 +240,7 @@ pub(crate) async fn build(config: &Config) -> Result<App> {
         public_base_url,
         new_master,
         place.kind(),
+        pages,
     );
     let front = Front::new(
         Arc::clone(&engine),

@@ -6,6 +6,7 @@
 //! at which the process ends itself.
 
 mod app;
+mod brand;
 mod cli;
 mod config;
 mod console;

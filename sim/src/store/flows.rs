@@ -76,6 +76,9 @@ impl Flows for MemoryStore {
         let Some(flow) = by_ticket(&mut tables, ticket_hash) else {
             return Ok(BoundBrowser::Unknown);
         };
+        if flow.state == FlowState::Used {
+            return Ok(BoundBrowser::Unknown);
+        }
         if flow.browser_hash.is_some() {
             return Ok(BoundBrowser::Already(Box::new(flow.clone())));
         }
@@ -112,5 +115,5 @@ pub(super) fn add(tables: &mut Tables, row: FlowRow) -> Result<()> {
 
 fn by_ticket<'a>(tables: &'a mut Tables, ticket_hash: &Digest) -> Option<&'a mut FlowRow> {
     let mut flows = tables.flows.values_mut();
-    flows.find(|flow| flow.ticket_hash == Some(*ticket_hash) && flow.state == FlowState::Pending)
+    flows.find(|flow| flow.ticket_hash == Some(*ticket_hash))
 }

@@ -54,7 +54,7 @@ test('a callback that comes twice is finished once', async ({ page, stage }) => 
 test('f09 pages of the same origin hear which flow ended, and nothing that is worth anything', async ({ page, context, stage }) => {
   const listener = await context.newPage();
   await listener.goto(`${stage.valetkey.base}/connect/nothing`);
-  await expect(listener.getByRole('heading')).toBeVisible();
+  await expect(listener.getByRole('heading', { level: 1 })).toBeVisible();
   const heard = await listener.evaluateHandle(() => {
     const messages = /** @type {unknown[]} */ ([]);
     new BroadcastChannel('oauth_flow_completed').onmessage = ({ data }) => messages.push(data);

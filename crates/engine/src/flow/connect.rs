@@ -4,7 +4,7 @@ use subtle::ConstantTimeEq as _;
 use url::Url;
 use valetkey_core::encode::base64url;
 use valetkey_core::{ErrorCode, ProfileUid, Secret};
-use valetkey_store::rows::{BoundBrowser, Digest, FlowRow};
+use valetkey_store::rows::{BoundBrowser, Digest, FlowRow, FlowState};
 
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -20,11 +20,13 @@ pub struct ConnectPage {
     /// Whose account is being connected; `None` for a shared connection.
     pub user: Option<ProfileUid>,
     /// What is asked for.
-    pub scopes: Vec<String>,
+    pub scopes: Vec<AskedScope>,
     /// Where the person will say yes or no.
     pub provider_host: String,
     /// Where the browser goes on: the provider's authorization URL, or a page of ours that pushes the request first.
     pub continue_url: Url,
+    /// Where the browser goes to end this: a page of ours.
+    pub cancel_url: Url,
     /// Whether to ask first.
     pub confirm: bool,
     /// The name of the cookie.
@@ -33,6 +35,15 @@ pub struct ConnectPage {
     pub cookie: Option<Secret<String>>,
     /// How long it is needed, in seconds.
     pub cookie_seconds: u64,
+}
+
+/// A permission that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedScope {
+    /// The provider's name of it.
+    pub name: String,
+    /// What it allows, in plain words, if the connector type says so.
+    pub label: Option<String>,
 }
 
 impl Engine {
@@ -56,12 +67,13 @@ impl Engine {
                     "this link was opened in another browser; only that one can go on. Go back and start again",
                 ));
             }
-            BoundBrowser::Unknown => return Err(gone()),
+            BoundBrowser::Unknown => return Err(used()),
         };
         let connector = self
             .load_connector(&flow.key.space, &flow.key.connector)
             .await?
-            .ok_or_else(gone)?;
+            .ok_or_else(unknown)?;
+        let labels = &connector.auth()?.scope_labels;
         let payload = self.open_payload(&flow).await?;
         let authorization_url = Url::parse(&payload.authorization_url).map_err(Error::internal)?;
         let provider_host = host_and_port(&authorization_url);
@@ -73,9 +85,17 @@ impl Engine {
             connector: connector.row.name.clone(),
             connector_type: connector.spec.name.clone(),
             user: flow.key.owner.user().cloned(),
-            scopes: payload.scopes.clone(),
+            scopes: payload
+                .scopes
+                .iter()
+                .map(|name| AskedScope {
+                    name: name.clone(),
+                    label: labels.get(name).cloned(),
+                })
+                .collect(),
             provider_host,
             continue_url,
+            cancel_url: self.connect_url(&[ticket, "cancel"])?,
             confirm: payload.confirm,
             cookie_name: name,
             cookie,
@@ -84,13 +104,16 @@ impl Engine {
     }
 
     /// The flow that waits behind a ticket.
-    pub(super) async fn waiting_flow(&self, ticket: &Digest) -> Result<FlowRow> {
-        let flow = self.store.get_flow_by_ticket(ticket).await?.ok_or_else(gone)?;
+    pub(crate) async fn waiting_flow(&self, ticket: &Digest) -> Result<FlowRow> {
+        let flow = self.store.get_flow_by_ticket(ticket).await?.ok_or_else(unknown)?;
         if flow.expires_at <= self.clock.now() {
             return Err(Error::new(
                 ErrorCode::FlowExpired,
                 "this link is too old; go back and start again",
             ));
+        }
+        if flow.state == FlowState::Used {
+            return Err(used());
         }
         Ok(flow)
     }
@@ -126,10 +149,18 @@ impl Engine {
 }
 
 /// There is no flow behind a ticket.
-fn gone() -> Error {
+fn unknown() -> Error {
     Error::new(
-        ErrorCode::FlowInvalid,
-        "this link is unknown, used up or too old; go back and start again",
+        ErrorCode::TicketUnknown,
+        "there is no such link, or it is too old; go back and start again",
+    )
+}
+
+/// The flow behind a ticket is over.
+fn used() -> Error {
+    Error::new(
+        ErrorCode::FlowAlreadyUsed,
+        "this link was used before. If the account is not connected, go back and start again",
     )
 }
 

@@ -78,6 +78,26 @@ fn the_spec_fills_in_what_it_knows() {
 }
 
 #[test]
+fn f20_every_default_scope_of_the_catalogue_is_named_in_plain_words() {
+    for (id, config) in [
+        (".slack2", json!({})),
+        (".notion", json!({})),
+        (".sharepoint-online", json!({"tenantId": "contoso.com"})),
+    ] {
+        let kind = "oauth_authorization_code";
+        let setup = setup(id, kind, json!({"clientId": "id", "clientSecret": "x"}), config);
+        let spec = CATALOGUE.get(id).expect("a spec");
+        let labels = &spec.auth(kind).expect("the auth type").scope_labels;
+        let unnamed: Vec<_> = setup
+            .scopes
+            .iter()
+            .filter(|scope| !labels.contains_key(*scope))
+            .collect();
+        assert!(unnamed.is_empty(), "{id}: {unnamed:?}");
+    }
+}
+
+#[test]
 fn notion_wants_json_and_basic() {
     let setup = setup(
         ".notion",

@@ -42,7 +42,7 @@ super::statements! {
         "INSERT INTO flow (", columns!(), ") VALUES (", parameters!(), ") ON CONFLICT DO NOTHING RETURNING 1"
     );
     GET = concat!("SELECT ", columns!(), " FROM flow WHERE state_hash = $1");
-    GET_BY_TICKET = concat!("SELECT ", columns!(), " FROM flow WHERE ticket_hash = $1 AND state = 'pending'");
+    GET_BY_TICKET = concat!("SELECT ", columns!(), " FROM flow WHERE ticket_hash = $1");
     // The row as it was before; it is locked, so that of several callers each sees what the one before left.
     TAKE = concat!(
         "WITH found AS (SELECT ", columns!(), " FROM flow WHERE state_hash = $1 FOR UPDATE),
@@ -125,6 +125,7 @@ impl Flows for PostgresStore {
             }
             match self.get_flow_by_ticket(ticket_hash).await? {
                 None => return Ok(BoundBrowser::Unknown),
+                Some(row) if row.state == FlowState::Used => return Ok(BoundBrowser::Unknown),
                 Some(row) if row.browser_hash.is_some() => return Ok(BoundBrowser::Already(Box::new(row))),
                 // It was started between the two looks.
                 Some(_) => {}

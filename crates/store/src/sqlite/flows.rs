@@ -23,7 +23,7 @@ super::statements! {
         "INSERT INTO flow (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"
     );
     GET = concat!("SELECT ", columns!(), " FROM flow WHERE state_hash = ?1");
-    GET_BY_TICKET = concat!("SELECT ", columns!(), " FROM flow WHERE ticket_hash = ?1 AND state = 'pending'");
+    GET_BY_TICKET = concat!("SELECT ", columns!(), " FROM flow WHERE ticket_hash = ?1");
     EXPORT = concat!(
         "SELECT ", columns!(), " FROM flow WHERE state_hash > ?1 ORDER BY state_hash LIMIT ?2"
     );
@@ -143,6 +143,9 @@ fn bind(conn: &Connection, ticket_hash: Digest, browser: Digest) -> Result<Bound
     let Some(mut row) = first(conn, GET_BY_TICKET, [ticket_hash.0], from_row)? else {
         return Ok(BoundBrowser::Unknown);
     };
+    if row.state == FlowState::Used {
+        return Ok(BoundBrowser::Unknown);
+    }
     if row.browser_hash.is_some() {
         return Ok(BoundBrowser::Already(Box::new(row)));
     }

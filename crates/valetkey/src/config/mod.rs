@@ -20,6 +20,7 @@ use valetkey_core::Secret;
 use valetkey_engine::{CallLimits, OidcSettings, RateLimit};
 use valetkey_store::postgres::Address;
 
+use crate::brand::{Brand, Color, Logo};
 use table::{Kind, SETTINGS};
 
 pub(crate) use table::example;
@@ -51,6 +52,8 @@ pub(crate) struct Config {
     pub(crate) response_timeout: Duration,
     pub(crate) max_response_content_length: usize,
     pub(crate) connectors_dir: Option<PathBuf>,
+    pub(crate) locales_dir: Option<PathBuf>,
+    pub(crate) brand: Brand,
     pub(crate) log: String,
     pub(crate) calls: CallLimits,
     pub(crate) flow_ttl: Duration,
@@ -225,6 +228,8 @@ impl Values {
             response_timeout: self.must("response_timeout", value::span)?,
             max_response_content_length: self.must("max_response_content_length", value::size)?,
             connectors_dir: self.read("connectors_dir", non_empty)?.map(PathBuf::from),
+            locales_dir: self.read("locales_dir", non_empty)?.map(PathBuf::from),
+            brand: self.brand()?,
             log: self.must("log", value::text)?,
             calls: CallLimits {
                 per_connection: calls("calls.per_connection")?,
@@ -277,6 +282,20 @@ impl Values {
         Ok(text.map(Secret::new))
     }
 
+    fn brand(&self) -> Result<Brand> {
+        let color = |v: &Value| value::text(v)?.parse::<Color>();
+        let logo = |v: &Value| {
+            let path = non_empty(v)?;
+            Logo::read(Path::new(&path))
+        };
+        Ok(Brand {
+            name: self.must("branding.name", brand_name)?,
+            logo: self.read("branding.logo_file", logo)?,
+            accent: self.read("branding.accent", color)?,
+            accent_dark: self.read("branding.accent_dark", color)?,
+        })
+    }
+
     fn bootstrap_api_key(&self) -> Result<Option<Secret<String>>> {
         let given = self.read("bootstrap_api_key", value::text)?.filter(|k| !k.is_empty());
         let file = self.read("bootstrap_api_key_file", non_empty)?;
@@ -299,6 +318,14 @@ fn non_empty(v: &Value) -> Result<String> {
         bail!("must not be empty; leave it out instead");
     }
     Ok(text)
+}
+
+fn brand_name(v: &Value) -> Result<String> {
+    let name = non_empty(v)?;
+    if name.trim() != name || name.chars().count() > 60 || name.chars().any(char::is_control) {
+        bail!("must be one line of at most 60 characters, without spaces around it");
+    }
+    Ok(name)
 }
 
 /// Its error never quotes the text, which may hold a password.

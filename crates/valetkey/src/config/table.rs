@@ -157,10 +157,40 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "A directory with more connector specs.",
     ),
     setting(
+        "locales_dir",
+        Kind::Text,
+        "",
+        "A directory with the texts of hosted pages in more languages: `de.ftl`; see docs/branding.md.",
+    ),
+    setting(
         "log",
         Kind::Text,
         "\"info\"",
         "What is logged: a level, or a filter such as `info,valetkey_engine=debug`.",
+    ),
+    setting(
+        "branding.name",
+        Kind::Text,
+        "\"valetkey\"",
+        "Who asks for access, as hosted pages call it: the name of your product.",
+    ),
+    setting(
+        "branding.logo_file",
+        Kind::Text,
+        "",
+        "An SVG or PNG file of at most 256 KiB that hosted pages show.",
+    ),
+    setting(
+        "branding.accent",
+        Kind::Text,
+        "",
+        "The colour of buttons, as `#rrggbb`.",
+    ),
+    setting(
+        "branding.accent_dark",
+        Kind::Text,
+        "",
+        "The same where dark pages are wanted; branding.accent if unset.",
     ),
     setting(
         "calls.per_connection",

@@ -45,11 +45,14 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::FlowUserMismatch
         | C::ConnectNotAllowed
         | C::DeniedByUser
+        | C::FlowCancelled
         | C::AddressDenied
         | C::OriginNotAllowed
         | C::CrossSiteRequest
         | C::SignInNotAllowed => StatusCode::FORBIDDEN,
-        C::RouteNotFound | C::ConnectorNotFound | C::ConnectorTypeNotFound | C::KeyNotFound => StatusCode::NOT_FOUND,
+        C::RouteNotFound | C::ConnectorNotFound | C::ConnectorTypeNotFound | C::KeyNotFound | C::TicketUnknown => {
+            StatusCode::NOT_FOUND
+        }
         C::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         C::UserRequired
         | C::ConnectorExists

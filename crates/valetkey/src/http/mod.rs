@@ -20,5 +20,6 @@ mod session;
 mod tokens;
 
 pub(crate) use front::{Front, FrontMetrics};
+pub(crate) use pages::Pages;
 pub(crate) use router::{AppState, openapi, router};
 pub(crate) use serve::serve;

@@ -1,346 +1,62 @@
-//! The pages that a person's browser sees: the connect page, the callback page, and what they load.
+//! The pages that a person's browser sees: the connect page, the end of a flow, and what they load.
 //!
 //! No page has an inline script or style; everything that a provider or a person wrote is escaped by the templates, cut,
-//! and stripped of characters that change how the rest is read.
+//! and stripped of characters that change how the rest is read. Every text of ours is in `locales/en.ftl`.
+
+pub(crate) mod assets;
+pub(crate) mod callback;
+pub(crate) mod connect;
+mod look;
+mod text;
 
 use std::collections::BTreeMap;
 
+use anyhow::Result;
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use valetkey_core::ErrorCode;
-use valetkey_engine::flow::ConnectPage;
-use valetkey_engine::{CallbackPage, CallbackRequest, Error};
 
-use super::error::{ErrorBody, status};
-use super::front::Meta;
 use super::router::AppState;
+use crate::config::Config;
+use look::Look;
+use text::{Catalogue, Texts};
 
 /// The longest text that a page shows of what others wrote.
 const MAX_TEXT: usize = 200;
 
-const CALLBACK_SCRIPT: &str = include_str!("../../assets/callback.js");
-const STYLE: &str = include_str!("../../assets/pages.css");
-
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-#[derive(Template)]
-#[template(path = "connect.html")]
-struct ConnectTemplate {
-    connector: String,
-    connector_type: String,
-    user: Option<String>,
-    scopes: Vec<String>,
-    provider_host: String,
-    continue_url: String,
+/// What all pages share: their look and their languages.
+pub(crate) struct Pages {
+    look: Look,
+    texts: Catalogue,
 }
 
-#[derive(Template)]
-#[template(path = "result.html")]
-struct ResultTemplate {
-    title: &'static str,
-    message: String,
-    hint: Option<String>,
-    success: bool,
-    connector: String,
-    connector_id: String,
-    flow: String,
-    account: Option<String>,
-    status_code: u16,
-    code: &'static str,
-    error: String,
-    request_id: String,
-    script: bool,
-}
-
-/// The connect page of a ticket, or straight on to the provider.
-#[utoipa::path(get, path = "/connect/{ticket}", tag = "pages", params(("ticket" = String, Path)),
-    responses((status = 200, content_type = "text/html"), (status = 302), (status = 400, content_type = "text/html"),
-        (status = 410, content_type = "text/html")))]
-pub(crate) async fn connect_page(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(ticket): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
-    let cookies = cookies(&headers);
-    match state
-        .engine
-        .open_ticket(&ticket, |name| cookies.get(name).cloned())
-        .await
-    {
-        Ok(opened) => show_connect(&state, opened),
-        Err(error) => show_error(&error, &meta, Ended::default()),
+impl Pages {
+    /// Reads what the settings name.
+    pub(crate) fn new(config: &Config) -> Result<Self> {
+        Ok(Self {
+            look: Look::new(&config.brand),
+            texts: Catalogue::load(config.locales_dir.as_deref())?,
+        })
     }
 }
 
-/// Sends the browser that opened a connect page on to the provider; pushes the authorization request first where the provider
-/// demands that.
-#[utoipa::path(get, path = "/connect/{ticket}/continue", tag = "pages", params(("ticket" = String, Path)),
-    responses((status = 302), (status = 400, content_type = "text/html"), (status = 403, content_type = "text/html"),
-        (status = 409, content_type = "text/html"), (status = 429, content_type = "text/html"),
-        (status = 502, content_type = "text/html")))]
-pub(crate) async fn connect_continue(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(ticket): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
-    let cookies = cookies(&headers);
-    match state
-        .engine
-        .continue_ticket(&ticket, |name| cookies.get(name).cloned())
-        .await
-    {
-        Ok(url) => redirect(url.as_str()),
-        Err(error) => show_error(&error, &meta, Ended::default()),
-    }
+/// What stands around the contents of every page.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    look: &'a Look,
+    t: Texts<'a>,
 }
 
-fn show_connect(state: &AppState, opened: ConnectPage) -> Response {
-    let url = opened.continue_url.to_string();
-    let mut response = if opened.confirm {
-        let template = ConnectTemplate {
-            connector: shown(&opened.connector),
-            connector_type: shown(&opened.connector_type),
-            user: opened.user.map(|u| shown(u.as_str())),
-            scopes: opened.scopes.iter().map(|s| shown(s)).collect(),
-            provider_host: opened.provider_host,
-            continue_url: url,
-        };
-        render(StatusCode::OK, &template)
-    } else {
-        redirect(&url)
-    };
-    if let Some(cookie) = &opened.cookie {
-        let secure = if state.engine.is_https() { "; Secure" } else { "" };
-        let value = format!(
-            "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}",
-            opened.cookie_name,
-            cookie.expose(),
-            opened.cookie_seconds
-        );
-        set_cookie(&mut response, &value);
-    }
-    response
-}
-
-/// The callback of a connector's redirect URI.
-#[utoipa::path(get, path = "/api/actions/connector/_oauth_callback/{context}", tag = "pages",
-    params(("context" = String, Path)),
-    responses((status = 200, content_type = "text/html"), (status = 302), (status = 400, content_type = "text/html"),
-        (status = 403, content_type = "text/html"), (status = 409, content_type = "text/html"),
-        (status = 429, content_type = "text/html"), (status = 502, content_type = "text/html")))]
-pub(crate) async fn oauth_callback(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(context): Path<String>,
-    RawQuery(query): RawQuery,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    match not_a_visit(&method, &headers) {
-        Some(refusal) => refusal,
-        None => callback(state, meta, Some(context), query, &headers).await,
-    }
-}
-
-/// The callback without a context, for connectors with `legacyRedirectUri`.
-#[utoipa::path(get, path = "/api/actions/connector/_oauth_callback", tag = "pages",
-    responses((status = 200, content_type = "text/html"), (status = 302), (status = 400, body = ErrorBody)))]
-pub(crate) async fn oauth_callback_bare(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    RawQuery(query): RawQuery,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    match not_a_visit(&method, &headers) {
-        Some(refusal) => refusal,
-        None => callback(state, meta, None, query, &headers).await,
-    }
-}
-
-async fn callback(
-    state: AppState,
-    meta: Meta,
-    context: Option<String>,
-    query: Option<String>,
-    headers: &HeaderMap,
-) -> Response {
-    let request = CallbackRequest {
-        context,
-        query: query.unwrap_or_default(),
-        cookies: cookies(headers),
-        address: meta.address.to_string(),
-        request_id: meta.request_id.to_string(),
-    };
-    match state.engine.callback(request).await {
-        Ok(done) => show_callback(&state, &meta, &done),
-        Err(error) => show_error(&error, &meta, Ended::default()),
-    }
-}
-
-fn show_callback(state: &AppState, meta: &Meta, done: &CallbackPage) -> Response {
-    let ended = Ended {
-        connector_id: done.connector.as_ref().map(ToString::to_string).unwrap_or_default(),
-        connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
-        flow: done.fingerprint.clone().unwrap_or_default(),
-    };
-    let mut response = match (&done.return_url, &done.result) {
-        (Some(url), result) => {
-            let mut url = url.clone();
-            let mut query = url.query_pairs_mut();
-            query.append_pair("oauth_authorization", if result.is_ok() { "success" } else { "error" });
-            query.append_pair("connector_id", &ended.connector_id);
-            query.append_pair("oauth_flow", &ended.flow);
-            let code = result.as_ref().err().map_or(200, |e| status(e.code).as_u16());
-            query.append_pair("status_code", &code.to_string());
-            if let Err(error) = result {
-                log_error(error, meta);
-                query.append_pair("error", &error.message);
-            }
-            drop(query);
-            redirect(url.as_str())
+impl<'a> Frame<'a> {
+    fn of(state: &'a AppState, headers: &HeaderMap) -> Self {
+        Self {
+            look: &state.pages.look,
+            t: state.pages.texts.preferred(headers),
         }
-        (None, Ok(())) => render(
-            StatusCode::OK,
-            &ResultTemplate {
-                title: "Account connected",
-                message: "You can go back to where you came from.".to_owned(),
-                hint: None,
-                success: true,
-                connector: ended.connector,
-                connector_id: ended.connector_id,
-                flow: ended.flow,
-                account: done.account.as_deref().map(shown),
-                status_code: 200,
-                code: "",
-                error: String::new(),
-                request_id: meta.request_id.to_string(),
-                script: true,
-            },
-        ),
-        (None, Err(error)) => show_error(error, meta, ended),
-    };
-    if let Some(name) = &done.expired_cookie {
-        let secure = if state.engine.is_https() { "; Secure" } else { "" };
-        set_cookie(
-            &mut response,
-            &format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}"),
-        );
     }
-    response
-}
-
-/// Which flow ended; nothing where that is not known, or not this browser's to know.
-#[derive(Default)]
-struct Ended {
-    connector_id: String,
-    connector: String,
-    flow: String,
-}
-
-/// An error as a person understands it, with its real status.
-fn show_error(error: &Error, meta: &Meta, ended: Ended) -> Response {
-    log_error(error, meta);
-    let status = status(error.code);
-    let mut response = render(
-        status,
-        &ResultTemplate {
-            title: title(error.code),
-            message: sentence(&error.message),
-            hint: error
-                .retry_after
-                .map(|wait| format!("You can try again in {}.", span(wait.as_secs().max(1)))),
-            success: false,
-            connector: ended.connector,
-            script: !ended.connector_id.is_empty(),
-            connector_id: ended.connector_id,
-            flow: ended.flow,
-            account: None,
-            status_code: status.as_u16(),
-            code: error.code.as_str(),
-            error: error.message.clone(),
-            request_id: meta.request_id.to_string(),
-        },
-    );
-    if let Some(wait) = error.retry_after {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-    }
-    response
-}
-
-/// The page has no place for the cause; the log has.
-fn log_error(error: &Error, meta: &Meta) {
-    let cause = error.cause.as_deref().unwrap_or_default();
-    tracing::info!(
-        request.id = &*meta.request_id,
-        code = error.code.as_str(),
-        cause,
-        "a flow was refused"
-    );
-}
-
-fn title(code: ErrorCode) -> &'static str {
-    match code {
-        ErrorCode::DeniedByUser => "Access was not granted",
-        ErrorCode::FlowExpired => "This took too long",
-        ErrorCode::FlowAlreadyUsed => "Already finished",
-        ErrorCode::FlowBrowserMismatch | ErrorCode::TicketUsed => "Another browser",
-        ErrorCode::AccountChanged => "Another account is connected",
-        ErrorCode::RateLimited => "Too many attempts",
-        ErrorCode::ProviderUnavailable => "The provider has a problem",
-        _ => "The account was not connected",
-    }
-}
-
-/// Our messages start in lower case, so that they join; a page shows sentences.
-fn sentence(message: &str) -> String {
-    let mut chars = message.chars();
-    let first = chars.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
-}
-
-fn span(seconds: u64) -> String {
-    match seconds {
-        1 => "a second".to_owned(),
-        2..=119 => format!("{seconds} seconds"),
-        _ => format!("{} minutes", seconds.div_ceil(60)),
-    }
-}
-
-/// The script of the callback page.
-#[utoipa::path(get, path = "/api/actions/connector/_oauth_callback_script", tag = "pages",
-    responses((status = 200, content_type = "application/javascript")))]
-pub(crate) async fn oauth_callback_script() -> Response {
-    asset("application/javascript", CALLBACK_SCRIPT)
-}
-
-/// The style of the pages.
-pub(crate) async fn style() -> Response {
-    asset("text/css; charset=utf-8", STYLE)
-}
-
-fn asset(content_type: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, content_type),
-        (header::CACHE_CONTROL, "public, max-age=86400"),
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
-    ];
-    (headers, text).into_response()
 }
 
 fn render(status: StatusCode, template: &impl Template) -> Response {
@@ -361,6 +77,7 @@ pub(crate) fn page(status: StatusCode, html: String) -> Response {
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::VARY, "accept-language"),
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (

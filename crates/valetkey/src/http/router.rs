@@ -32,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) new_master: Arc<NewMaster>,
     /// Which engine the store has.
     pub(crate) store_kind: &'static str,
+    /// The look and the languages of hosted pages.
+    pub(crate) pages: pages::Pages,
 }
 
 impl Deref for AppState {
@@ -50,6 +52,7 @@ impl AppState {
         public_base_url: Option<&str>,
         new_master: NewMaster,
         store_kind: &'static str,
+        pages: pages::Pages,
     ) -> Self {
         Self(Arc::new(Shared {
             engine,
@@ -59,6 +62,7 @@ impl AppState {
             public_base_url: public_base_url.map(str::to_owned),
             new_master: Arc::new(new_master),
             store_kind,
+            pages,
         }))
     }
 
@@ -113,11 +117,12 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(flows::oauth_disconnect))
         .routes(routes!(flows::auth_status))
         .routes(routes!(tokens::oauth_access_token))
-        .routes(routes!(pages::connect_page))
-        .routes(routes!(pages::connect_continue))
-        .routes(routes!(pages::oauth_callback))
-        .routes(routes!(pages::oauth_callback_bare))
-        .routes(routes!(pages::oauth_callback_script))
+        .routes(routes!(pages::connect::connect_page))
+        .routes(routes!(pages::connect::connect_continue))
+        .routes(routes!(pages::connect::connect_cancel))
+        .routes(routes!(pages::callback::oauth_callback))
+        .routes(routes!(pages::callback::oauth_callback_bare))
+        .routes(routes!(pages::assets::oauth_callback_script))
         .routes(routes!(keys::create_api_key, keys::list_api_keys))
         .routes(routes!(keys::delete_api_key))
         .routes(routes!(session::get_session, session::sign_in, session::sign_out))
@@ -143,7 +148,10 @@ fn table() -> OpenApiRouter<AppState> {
 pub(crate) fn router(state: AppState) -> Router {
     let (router, _) = table().split_for_parts();
     router
-        .route("/assets/pages.css", get(pages::style))
+        .route("/assets/pages.css", get(pages::assets::style))
+        .route("/assets/brand.css", get(pages::assets::brand_style))
+        .route("/assets/logo", get(pages::assets::logo))
+        .route("/assets/connect.js", get(pages::assets::connect_script))
         .fallback(|| async { ApiError::new(ErrorCode::RouteNotFound, "there is no such path; see /api/openapi.json") })
         .method_not_allowed_fallback(|| async {
             ApiError::new(

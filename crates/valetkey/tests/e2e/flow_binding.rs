@@ -222,12 +222,8 @@ async fn an_unknown_connect_link_is_an_error_page() {
         let page = Browser::new()
             .open(&format!("{}/connect/{ticket}", stage.valetkey.base()))
             .await;
-        assert!(
-            page.status == 400 || page.status == 404,
-            "{ticket}: {} {}",
-            page.status,
-            page.body
-        );
+        page.failed(404, "ticket_unknown");
+        assert!(page.text().contains("This link does not work"), "{}", page.text());
         assert!(page.set_cookies().is_empty());
     }
 }

@@ -125,7 +125,7 @@ async fn a45_a_reload_pushes_again_and_no_reference_is_used_twice() {
         "the provider takes it once"
     );
     browser.open(callback.as_str()).await.connected();
-    browser.open(link.as_str()).await.failed(400, "flow_invalid");
+    browser.open(link.as_str()).await.failed(409, "flow_already_used");
     assert_eq!(stage.fake.seen("/par").len(), 2, "a flow that is over pushes nothing");
 }
 
@@ -215,7 +215,7 @@ async fn a45_only_the_browser_that_opened_the_link_is_sent_on() {
     browser
         .open(&format!("{}/connect/unknown/continue", stage.valetkey.base()))
         .await
-        .failed(400, "flow_invalid");
+        .failed(404, "ticket_unknown");
     assert!(stage.fake.seen("/par").is_empty());
     assert_eq!(browser.open(&link).await.status, 302);
 }
@@ -242,7 +242,7 @@ async fn a45_what_changed_since_the_start_is_not_pushed() {
         .on("api", "_oauth_cancel", json!({"state": cancelled.state}))
         .await
         .expect(204);
-    browser.open(link.as_str()).await.failed(400, "flow_invalid");
+    browser.open(link.as_str()).await.failed(409, "flow_already_used");
     assert!(stage.fake.seen("/par").is_empty());
 }
 

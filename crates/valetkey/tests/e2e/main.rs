@@ -16,6 +16,7 @@ mod api_lists;
 mod api_spaces;
 mod audit;
 mod catalogue;
+mod connect_page;
 mod connections;
 mod console;
 mod crash;
