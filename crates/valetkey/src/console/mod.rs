@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_name_each_other_by_relative_paths_that_exist() {
+    fn no_module_needs_an_import_map() {
         for file in assets::EMBEDDED
             .iter()
             .filter(|f| f.media_type().starts_with("text/javascript"))
