@@ -41,6 +41,12 @@ codes! {
     MultipleCredentials = "multiple_credentials",
     /// A page of another site made the request, or could have: with a session, the header `kbn-xsrf` is needed.
     CrossSiteRequest = "cross_site_request",
+    /// The sign-in at the identity provider is too old, or was begun in another browser.
+    SignInInvalid = "sign_in_invalid",
+    /// The identity provider gives this person no role here.
+    SignInNotAllowed = "sign_in_not_allowed",
+    /// What the identity provider sent does not prove who signed in.
+    IdTokenInvalid = "id_token_invalid",
     /// Too many wrong keys came from this address.
     TooManyFailures = "too_many_failures",
     /// The key lacks the privilege that the route needs.

@@ -293,7 +293,7 @@ impl Engine {
         })
     }
 
-    fn public_base_url(&self) -> Result<Url> {
+    pub(crate) fn public_base_url(&self) -> Result<Url> {
         self.settings.public_base_url.clone().ok_or_else(|| {
             Error::new(
                 ErrorCode::PublicBaseUrlMissing,

@@ -66,8 +66,8 @@ pub use reseal::{Pass, ResealState, Resealing, Tally};
 pub use restored::{HighWater, Restored};
 pub use rotation::Exchange;
 pub use sealing::{DataKeyView, MasterKeyView, REREAD_KEYS_EVERY, SealingView};
-pub use session::{NewSession, SessionView, Visitor};
-pub use settings::{CallLimits, RateLimit, Settings};
+pub use session::{Arrival, Departure, NewSession, SessionView, Visitor};
+pub use settings::{CallLimits, OidcSettings, RateLimit, Settings};
 pub use status::{AuditPage, AuditQuery, AuditView, AuthStatus, EndNotice, EndReason, UserAuthStatus};
 pub use vault::{OpenVault, OpenVaultError, open_vault};
 
@@ -114,6 +114,7 @@ pub struct Engine {
     holder: String,
     key_hashing: hmac::Key,
     session_hashing: hmac::Key,
+    providers: session::Providers,
     keys: Cache<Digest, Arc<key::KnownKey>>,
     key_failures: Cache<String, (u64, u32)>,
     strangers: callback::Strangers,
@@ -166,6 +167,7 @@ impl Engine {
             holder,
             key_hashing,
             session_hashing,
+            providers: session::Providers::default(),
             keys: Cache::new(1_000),
             key_failures: Cache::new(10_000),
             strangers: callback::Strangers::default(),

@@ -4,6 +4,8 @@
 //! session is kept in memory, so that one that was ended is ended everywhere with the same write. A session that was opened
 //! with an API key allows what the key allows at the moment of each request, and ends with the key.
 
+mod oidc;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +18,9 @@ use crate::Engine;
 use crate::caller::Audit;
 use crate::error::{Error, Result};
 use crate::key::{acting_user, grant_of, privileges_of};
+
+pub(crate) use oidc::Providers;
+pub use oidc::{Arrival, Departure};
 
 /// How exactly it is noted when a session was last used: a write a minute, however much is clicked.
 const NOTE_USE_EVERY: Duration = Duration::from_secs(60);
@@ -254,15 +259,12 @@ impl Engine {
         let grant = if let Some(names) = &row.privileges {
             let privileges = privileges_of(&row.person, names)?;
             // Who may act for anybody is bound to nobody, and so may hand out keys for others.
-            let bound = row
-                .profile_uid
-                .clone()
-                .filter(|_| !privileges.allow(Privilege::UsersActAs));
+            let bound = row.profile_uid.clone();
             KeyGrant {
                 id: row.person.clone(),
                 name: row.name.clone(),
                 spaces: row.spaces.iter().cloned().collect(),
-                profile_uid: bound,
+                profile_uid: bound.filter(|_| !privileges.allow(Privilege::UsersActAs)),
                 privileges,
                 connectors: None,
                 actions: None,

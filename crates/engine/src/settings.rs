@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use url::Url;
+use valetkey_core::Secret;
 
 /// How often something may be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +38,29 @@ impl Default for CallLimits {
     }
 }
 
+/// An identity provider at which people sign in.
+#[derive(Clone, Debug)]
+pub struct OidcSettings {
+    /// Its issuer identifier, as its tokens have it.
+    pub issuer: String,
+    /// Who we are to it.
+    pub client_id: String,
+    /// Our secret; `None` for a public client.
+    pub client_secret: Option<Secret<String>>,
+    /// What the button says.
+    pub name: String,
+    /// What is asked for, separated by spaces.
+    pub scope: String,
+    /// The claim of the ID token that has the roles.
+    pub roles_claim: String,
+    /// Roles of administrators.
+    pub admin_roles: Vec<String>,
+    /// Roles of people who only use connectors; `*` for everybody who can sign in there.
+    pub user_roles: Vec<String>,
+    /// Where those people may do so.
+    pub user_spaces: Vec<String>,
+}
+
 /// The engine's settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -54,6 +78,8 @@ pub struct Settings {
     pub callback_limit: RateLimit,
     /// Attempts to sign in from one address.
     pub sign_in_limit: RateLimit,
+    /// Where people sign in besides; `None` for nowhere.
+    pub oidc: Option<OidcSettings>,
     /// After how long without use a session ends.
     pub session_idle: Duration,
     /// After how long a session ends in any case.
@@ -105,6 +131,7 @@ impl Default for Settings {
                 limit: 100,
                 window: Duration::from_secs(600),
             },
+            oidc: None,
             session_idle: Duration::from_secs(30 * 60),
             session_lifetime: Duration::from_secs(12 * 3600),
             refresh_margin: Duration::from_secs(300),

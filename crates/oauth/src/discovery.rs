@@ -20,6 +20,8 @@ pub struct Metadata {
     pub authorization_endpoint: Url,
     /// Where codes and refresh tokens go.
     pub token_endpoint: Url,
+    /// Where the keys are that it signs with (RFC 7517).
+    pub jwks_uri: Option<Url>,
     /// Where tokens are revoked (RFC 7009).
     pub revocation_endpoint: Option<Url>,
     /// Where authorization requests are pushed (RFC 9126).
@@ -114,6 +116,7 @@ pub fn read_metadata(issuer: &str, response: &Response) -> Result<Metadata, Disc
         issuer: issuer.to_owned(),
         authorization_endpoint: required("authorization_endpoint")?,
         token_endpoint: required("token_endpoint")?,
+        jwks_uri: endpoint("jwks_uri")?,
         revocation_endpoint: endpoint("revocation_endpoint")?,
         pushed_authorization_request_endpoint: endpoint("pushed_authorization_request_endpoint")?,
         require_pushed_authorization_requests: flag(&document, "require_pushed_authorization_requests")?,

@@ -45,6 +45,7 @@ pub mod apply;
 pub mod discovery;
 pub mod flow;
 mod form;
+pub mod id_token;
 pub mod json;
 mod message;
 pub mod par;

@@ -168,6 +168,7 @@ fn engine_settings(config: &Config) -> Settings {
         authorize_limit: config.authorize_limit,
         callback_limit: config.callback_limit,
         sign_in_limit: config.sign_in_limit,
+        oidc: config.oidc.clone(),
         session_idle: config.session_idle,
         session_lifetime: config.session_lifetime,
         refresh_margin: config.refresh_margin,

@@ -5,6 +5,7 @@ mod callback;
 mod discovery;
 mod errors;
 mod fields;
+mod id_token;
 mod profile;
 mod push;
 mod request;

@@ -3,6 +3,7 @@
 //! An unknown setting is an error that names it, wherever it comes from; a wrong value is an error that names the setting,
 //! where it was set, and what it should look like, and never shows a secret.
 
+mod oidc;
 mod table;
 mod value;
 
@@ -16,7 +17,7 @@ use ipnet::IpNet;
 use toml::Value;
 use url::Url;
 use valetkey_core::Secret;
-use valetkey_engine::{CallLimits, RateLimit};
+use valetkey_engine::{CallLimits, OidcSettings, RateLimit};
 use valetkey_store::postgres::Address;
 
 use table::{Kind, SETTINGS};
@@ -63,6 +64,7 @@ pub(crate) struct Config {
     pub(crate) authorize_limit: RateLimit,
     pub(crate) callback_limit: RateLimit,
     pub(crate) sign_in_limit: RateLimit,
+    pub(crate) oidc: Option<OidcSettings>,
     pub(crate) session_idle: Duration,
     pub(crate) session_lifetime: Duration,
     pub(crate) max_key_age: Duration,
@@ -195,12 +197,6 @@ impl Values {
             },
             PathBuf::from,
         );
-        let limit = |limit, window| -> Result<RateLimit> {
-            Ok(RateLimit {
-                limit: self.must(limit, |v| value::number(v, 1, 1000))?,
-                window: self.must(window, value::span)?,
-            })
-        };
         let new_master_key = self.secret("new_master_key")?;
         if new_master_key.is_some() && self.0.contains_key("new_master_key_file") {
             bail!("set either new_master_key or new_master_key_file, not both");
@@ -244,18 +240,19 @@ impl Values {
             unused_after: self.must("connections.unused_after", days_or_never)?,
             token_concurrency: self.must("oauth.token_concurrency", |v| value::number(v, 1, 10_000))? as usize,
             max_pending_flows: self.must("oauth.max_pending_flows", |v| value::number(v, 1, 10_000))?,
-            authorize_limit: limit(
+            authorize_limit: self.rate_limit(
                 "oauth.rate_limits.authorize.limit",
                 "oauth.rate_limits.authorize.lookback_window",
             )?,
-            callback_limit: limit(
+            callback_limit: self.rate_limit(
                 "oauth.rate_limits.callback.limit",
                 "oauth.rate_limits.callback.lookback_window",
             )?,
-            sign_in_limit: limit(
+            sign_in_limit: self.rate_limit(
                 "session.rate_limits.sign_in.limit",
                 "session.rate_limits.sign_in.lookback_window",
             )?,
+            oidc: self.oidc()?,
             session_idle: self.must("session.idle", |v| value::span_within(v, MINUTE * 2, DAY))?,
             session_lifetime: self.must("session.lifetime", |v| value::span_within(v, MINUTE * 2, DAY * 30))?,
             max_key_age: self.must("sealing.max_key_age", |v| value::span_within(v, HOUR, YEAR * 2))?,
@@ -265,6 +262,13 @@ impl Values {
             #[cfg(debug_assertions)]
             refresh_lease: self.read("refresh_lease", value::span)?,
             data_dir,
+        })
+    }
+
+    fn rate_limit(&self, limit: &'static str, window: &'static str) -> Result<RateLimit> {
+        Ok(RateLimit {
+            limit: self.must(limit, |v| value::number(v, 1, 1000))?,
+            window: self.must(window, value::span)?,
         })
     }
 

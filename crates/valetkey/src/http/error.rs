@@ -28,6 +28,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::FlowExpired
         | C::ContextMismatch
         | C::DuplicateParameter
+        | C::SignInInvalid
         | C::IssuerMissing
         | C::IssuerMismatch
         | C::ProviderRefused
@@ -46,7 +47,8 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::DeniedByUser
         | C::AddressDenied
         | C::OriginNotAllowed
-        | C::CrossSiteRequest => StatusCode::FORBIDDEN,
+        | C::CrossSiteRequest
+        | C::SignInNotAllowed => StatusCode::FORBIDDEN,
         C::RouteNotFound | C::ConnectorNotFound | C::ConnectorTypeNotFound | C::KeyNotFound => StatusCode::NOT_FOUND,
         C::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         C::UserRequired
@@ -72,6 +74,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::ProviderResponseTooLarge
         | C::ProviderRedirected
         | C::TokenUnusable
+        | C::IdTokenInvalid
         | C::ResponseTooLarge => StatusCode::BAD_GATEWAY,
         C::StoreUnavailable | C::RefreshBusy => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -118,7 +118,7 @@ pub(crate) fn session_secret(headers: &HeaderMap, state: &AppState) -> Option<Se
 /// of one's own needs the permission of this site, which nobody has; and a method that is safe changes nothing.
 pub(crate) fn refuse_other_sites(method: &Method, headers: &HeaderMap, needs_header: bool) -> Result<(), ApiError> {
     let is_safe = method == Method::GET || method == Method::HEAD;
-    let site = headers.get("sec-fetch-site").map(|v| v.as_bytes());
+    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
     let ours = match site {
         None | Some(b"same-origin") => true,
         // A person opened it: from the address bar or a bookmark.

@@ -356,7 +356,7 @@ fn render(status: StatusCode, template: &impl Template) -> Response {
 /// There is no `Cross-Origin-Opener-Policy`: it would take the window out of sight of the page that opened it, which could
 /// then not tell a window that was closed from one that is in use. The other way round nothing is left to cut: the client
 /// library disowns the window before it leaves for here, and the callback page's script does so again.
-fn page(status: StatusCode, html: String) -> Response {
+pub(crate) fn page(status: StatusCode, html: String) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
@@ -394,7 +394,7 @@ pub(crate) fn set_cookie(response: &mut Response, value: &str) {
 }
 
 /// Who only looks (HEAD) or fetches ahead must not use anything up.
-fn not_a_visit(method: &Method, headers: &HeaderMap) -> Option<Response> {
+pub(crate) fn not_a_visit(method: &Method, headers: &HeaderMap) -> Option<Response> {
     if method == Method::HEAD {
         return Some(page(StatusCode::METHOD_NOT_ALLOWED, String::new()));
     }

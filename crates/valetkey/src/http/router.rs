@@ -122,6 +122,8 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(keys::delete_api_key))
         .routes(routes!(session::get_session, session::sign_in, session::sign_out))
         .routes(routes!(session::sign_out_everywhere))
+        .routes(routes!(session::oidc_start))
+        .routes(routes!(session::oidc_callback))
         .routes(routes!(sealing::get_sealing))
         .routes(routes!(sealing::rotate_key))
         .routes(routes!(sealing::retire_master_key))

@@ -1,8 +1,8 @@
 //! Signing in and out with a browser.
 
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::{ErrorCode, Privilege, Secret, Timestamp};
@@ -12,7 +12,7 @@ use super::body::Json;
 use super::error::{ApiError, ErrorBody};
 use super::front::Meta;
 use super::guard::{refuse_other_sites, session_secret};
-use super::pages::set_cookie;
+use super::pages::{cookies, not_a_visit, page, set_cookie};
 use super::router::AppState;
 
 /// What a person signs in with: one of the two.
@@ -147,7 +147,96 @@ pub(crate) async fn sign_out_everywhere(
     Ok(signed_out(&state))
 }
 
-fn answer(_state: &AppState, session: Option<SessionView>) -> SessionAnswer {
+/// Sends the browser to the identity provider.
+#[utoipa::path(get, path = "/api/session/oidc/start", tag = "session",
+    params(("to" = Option<String>, Query, description = "Where to go afterwards: a path that begins with `/app`")),
+    responses((status = 302, description = "To the identity provider"),
+        (status = 303, description = "To `/app/sign-in?error=<code>`")))]
+pub(crate) async fn oidc_start(
+    State(state): State<AppState>,
+    axum::Extension(meta): axum::Extension<Meta>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = not_a_visit(&method, &headers) {
+        return refusal;
+    }
+    let query = query.unwrap_or_default();
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+    let to = pairs.find(|(name, _)| name == "to");
+    let to = to.map_or_else(|| "/app".to_owned(), |(_, to)| to.into_owned());
+    match state.engine.oidc_start(&to, &visitor(&meta)).await {
+        Ok(departure) => {
+            let mut response = go(StatusCode::FOUND, departure.url.as_str());
+            let cookie = sign_in_cookie(&state, departure.cookie.expose(), departure.seconds);
+            set_cookie(&mut response, &cookie);
+            response
+        }
+        Err(error) => failed(&state, &error, &meta),
+    }
+}
+
+/// Where the identity provider sends the browser back to.
+#[utoipa::path(get, path = "/api/session/oidc/callback", tag = "session",
+    responses((status = 303, description = "Signed in: to where `to` said; else to `/app/sign-in?error=<code>`")))]
+pub(crate) async fn oidc_callback(
+    State(state): State<AppState>,
+    axum::Extension(meta): axum::Extension<Meta>,
+    RawQuery(query): RawQuery,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
+    if let Some(refusal) = not_a_visit(&method, &headers) {
+        return refusal;
+    }
+    let cookie = cookies(&headers).remove(state.engine.oidc_cookie());
+    let before = session_secret(&headers, &state);
+    let before = before.as_ref().map(|secret| secret.expose().as_str());
+    let query = query.unwrap_or_default();
+    let arrived = state
+        .engine
+        .oidc_callback(&query, cookie.as_deref(), before, &visitor(&meta))
+        .await;
+    let mut response = match arrived {
+        Ok(arrival) => {
+            let mut response = go(StatusCode::SEE_OTHER, &console_url(&state, &arrival.to));
+            set_cookie(&mut response, &session_cookie(&state, &arrival.session));
+            response
+        }
+        Err(error) => failed(&state, &error, &meta),
+    };
+    set_cookie(&mut response, &sign_in_cookie(&state, "", 0));
+    response
+}
+
+/// Back to the console, which says what the code means.
+fn failed(state: &AppState, error: &valetkey_engine::Error, meta: &Meta) -> Response {
+    let cause = error.cause.as_deref().unwrap_or_default();
+    let code = error.code.as_str();
+    tracing::info!(request.id = &*meta.request_id, code, cause, "a sign-in was refused");
+    go(
+        StatusCode::SEE_OTHER,
+        &console_url(state, &format!("/app/sign-in?error={code}")),
+    )
+}
+
+/// A page of the console, where browsers reach it.
+fn console_url(state: &AppState, path: &str) -> String {
+    let base = state.public_base_url.as_deref().unwrap_or_default();
+    format!("{}{path}", base.trim_end_matches('/'))
+}
+
+fn go(status: StatusCode, url: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(url) else {
+        return page(StatusCode::INTERNAL_SERVER_ERROR, String::new());
+    };
+    let mut response = page(status, String::new());
+    response.headers_mut().insert(header::LOCATION, location);
+    response
+}
+
+fn answer(state: &AppState, session: Option<SessionView>) -> SessionAnswer {
     SessionAnswer {
         signed_in: session.is_some(),
         session: session.map(|view| SessionBody {
@@ -159,7 +248,10 @@ fn answer(_state: &AppState, session: Option<SessionView>) -> SessionAnswer {
         }),
         methods: Methods {
             api_key: true,
-            oidc: None,
+            oidc: state
+                .engine
+                .oidc_name()
+                .map(|name| OidcMethod { name: name.to_owned() }),
         },
     }
 }
@@ -168,22 +260,26 @@ fn answer(_state: &AppState, session: Option<SessionView>) -> SessionAnswer {
 fn signed_out(state: &AppState) -> Response {
     let clear = [("clear-site-data", HeaderValue::from_static("\"cache\", \"storage\""))];
     let mut response = (StatusCode::NO_CONTENT, clear).into_response();
-    set_cookie(&mut response, &cookie(state, "", 0));
+    set_cookie(&mut response, &cookie(state, state.engine.session_cookie(), "", 0));
     response
 }
 
 /// The cookie of a session that was opened.
-pub(crate) fn session_cookie(state: &AppState, new: &NewSession) -> String {
-    cookie(state, new.secret.expose(), new.seconds)
+fn session_cookie(state: &AppState, new: &NewSession) -> String {
+    cookie(state, state.engine.session_cookie(), new.secret.expose(), new.seconds)
 }
 
-fn cookie(state: &AppState, value: &str, seconds: u64) -> String {
-    let name = state.engine.session_cookie();
+/// The cookie of a sign-in that is under way.
+fn sign_in_cookie(state: &AppState, value: &str, seconds: u64) -> String {
+    cookie(state, state.engine.oidc_cookie(), value, seconds)
+}
+
+fn cookie(state: &AppState, name: &str, value: &str, seconds: u64) -> String {
     let secure = if state.engine.is_https() { "; Secure" } else { "" };
     format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
-pub(crate) fn visitor(meta: &Meta) -> Visitor {
+fn visitor(meta: &Meta) -> Visitor {
     Visitor {
         space: meta.space.clone(),
         address: meta.address.clone(),

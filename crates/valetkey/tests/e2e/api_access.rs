@@ -138,6 +138,8 @@ async fn d11_every_route_of_the_description_needs_a_key_but_these() {
         "/api/status",
         "/api/openapi.json",
         "/api/session",
+        "/api/session/oidc/start",
+        "/api/session/oidc/callback",
         "/connect/{ticket}",
         "/connect/{ticket}/continue",
         "/api/actions/connector/_oauth_callback/{context}",

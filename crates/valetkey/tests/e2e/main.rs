@@ -41,5 +41,6 @@ mod return_url;
 mod rotation;
 mod secrets;
 mod sessions;
+mod sign_in;
 mod step_up;
 mod stop;

@@ -10,6 +10,7 @@
 //   GET  /__t/log                  the requests so far: method, path, query, some headers, form
 //   POST /__t/reset                forgets stats, log and faults
 //   POST /__t/fault                {"path", "grantType"?, "times"?, "status"?, "body"?, "drop": "before"|"after"?}
+//   POST /__t/accounts             {"sub": {more claims}, ...}: what ID tokens say of people besides who they are
 //   POST /__t/reject-access-tokens the API answers 401 to every access token seen so far
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -24,14 +25,17 @@ class Instance {
   faults = [];
   issued = new Set();
   rejected = new Set();
+  accounts = {};
 
   constructor(issuer, settings) {
     this.provider = new Provider(issuer, {
       clients: settings.clients,
       cookies: { keys: [randomBytes(24).toString('hex')] },
-      scopes: ['openid', 'offline_access', 'read', 'write'],
+      scopes: ['openid', 'offline_access', 'profile', 'email', 'read', 'write'],
+      claims: { openid: ['sub', 'roles'], profile: ['name'], email: ['email', 'email_verified'] },
+      conformIdTokenClaims: false,
       ttl: { AccessToken: settings.accessTtl ?? 3600, AuthorizationCode: 60, RefreshToken: 86400, Interaction: 600, Session: 86400, Grant: 86400, IdToken: 600 },
-      findAccount: async (_ctx, sub) => ({ accountId: sub, claims: async () => ({ sub }) }),
+      findAccount: async (_ctx, sub) => ({ accountId: sub, claims: async () => ({ sub, ...this.accounts[sub] }) }),
       issueRefreshToken: async (_ctx, client) => client.grantTypeAllowed('refresh_token'),
       rotateRefreshToken: () => true,
       pkce: { required: () => true },
@@ -83,6 +87,7 @@ class Instance {
       case '/__t/log': return answer(res, 200, this.log);
       case '/__t/reset': this.stats = {}; this.log = []; this.faults = []; break;
       case '/__t/fault': this.faults.push({ times: 1, ...JSON.parse(body) }); break;
+      case '/__t/accounts': this.accounts = JSON.parse(body); break;
       case '/__t/reject-access-tokens': this.rejected = new Set(this.issued); break;
       default: return answer(res, 404, { error: 'unknown control path' });
     }

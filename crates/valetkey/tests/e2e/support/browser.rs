@@ -77,7 +77,7 @@ impl Browser {
         let mut page = self.visit(Method::GET, start, &[], None).await;
         for _ in 0..MAX_STEPS {
             page = if let Some(next) = page.location() {
-                if next.path().contains("/_oauth_callback") {
+                if next.path().contains("/_oauth_callback") || next.path().ends_with("/oidc/callback") {
                     return next;
                 }
                 self.visit(Method::GET, next, &[], None).await

@@ -27,7 +27,8 @@ pub(crate) struct Issuer {
 
 impl Oidc {
     /// Starts one instance for each name, with the lifetime of its access tokens in seconds. All of them know one client,
-    /// which may be sent back to these URIs. The one named `pushed` takes pushed authorization requests only.
+    /// which may be sent back to these URIs. The one named `pushed` takes pushed authorization requests only; people
+    /// sign in at the one named `identity`.
     pub(crate) async fn start(instances: &[(&str, u64)], redirect_uris: &[String]) -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
         assert!(
@@ -39,7 +40,8 @@ impl Oidc {
         let settings = |name: &str, ttl: u64| {
             json!({"accessTtl": ttl, "pushedOnly": name == "pushed", "clients": [{
                 "client_id": super::fake::CLIENT_ID, "client_secret": client_secret, "redirect_uris": redirect_uris,
-                "grant_types": ["authorization_code", "refresh_token"], "scope": "read write",
+                "grant_types": ["authorization_code", "refresh_token"],
+                "scope": if name == "identity" { "openid profile email" } else { "read write" },
             }]})
         };
         let config: BTreeMap<_, _> = instances
@@ -105,6 +107,13 @@ impl Issuer {
         self.control("stats").await[what].as_u64().unwrap_or(0)
     }
 
+    /// The queries of the requests to a path, in order.
+    pub(crate) async fn queries(&self, path: &str) -> Vec<Value> {
+        let log = self.control("log").await;
+        let requests = log.as_array().expect("a log").iter().filter(|r| r["path"] == path);
+        requests.map(|r| r["query"].clone()).collect()
+    }
+
     /// The forms of the requests to a path, in order.
     pub(crate) async fn forms(&self, path: &str) -> Vec<Value> {
         let log = self.control("log").await;
@@ -115,6 +124,11 @@ impl Issuer {
     /// The API answers 401 to every access token made so far.
     pub(crate) async fn reject_access_tokens(&self) {
         self.tell("reject-access-tokens", &json!({})).await;
+    }
+
+    /// What ID tokens say of people from now on, besides who they are.
+    pub(crate) async fn set_accounts(&self, accounts: &Value) {
+        self.tell("accounts", accounts).await;
     }
 
     pub(crate) async fn fault(&self, fault: &Value) {
