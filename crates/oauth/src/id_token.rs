@@ -3,7 +3,7 @@
 //! The signature is checked with `jsonwebtoken`; what the token says is checked here, against the caller's clock. Only
 //! asymmetric algorithms count, whatever the token's header asks for, and only keys that the issuer publishes.
 
-use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk, KeyAlgorithm, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation};
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
@@ -92,7 +92,13 @@ pub fn read_signing_keys(response: &Response) -> Result<SigningKeys, IdTokenErro
         return Err(IdTokenError::Keys);
     };
     let known = keys.into_iter().filter_map(|key| serde_json::from_value(key).ok());
-    let signs = |key: &Jwk| !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption));
+    let signs = |key: &Jwk| {
+        let is_known = matches!(
+            key.algorithm,
+            AlgorithmParameters::RSA(_) | AlgorithmParameters::EllipticCurve(_) | AlgorithmParameters::OctetKeyPair(_)
+        );
+        is_known && !matches!(key.common.public_key_use, Some(PublicKeyUse::Encryption))
+    };
     Ok(SigningKeys(known.filter(signs).collect()))
 }
 
