@@ -25,12 +25,16 @@ mod limits;
 mod refresh;
 #[path = "../../crates/store/tests/contract/sessions.rs"]
 mod sessions;
+#[path = "../../crates/store/tests/contract/tallies.rs"]
+mod tallies;
 #[path = "../../crates/store/tests/contract/transfer.rs"]
 mod transfer;
 #[path = "../../crates/store/tests/contract/upkeep.rs"]
 mod upkeep;
 #[path = "../../crates/store/tests/contract/vault.rs"]
 mod vault;
+#[path = "../../crates/store/tests/contract/walks.rs"]
+mod walks;
 
 use std::sync::Arc;
 
@@ -92,6 +96,7 @@ contract! {
     keys:
         a_key_is_read_back_as_it_was_written
         an_id_is_used_once
+        of_racing_first_keys_one_is_written
         keys_are_listed_oldest_first
         a_removed_key_is_gone;
     sessions:
@@ -109,6 +114,8 @@ contract! {
         of_racing_replacements_one_is_written
         connectors_are_listed_by_id_in_pages
         removing_a_connector_takes_everything_of_it_and_nothing_else
+        a_connector_with_a_connection_stays
+        of_a_connection_that_is_made_during_a_deletion_somebody_knows
         removing_nothing_leaves_no_record;
     flows:
         a_flow_is_read_back_as_it_was_written
@@ -117,6 +124,7 @@ contract! {
         of_fifty_callbacks_one_takes_the_flow
         a_taken_flow_is_erased_and_remembered
         an_expired_flow_is_removed_instead_of_taken
+        a_taken_flow_is_kept_until_its_end_is_noted_once
         the_first_browser_is_bound
         of_racing_browsers_one_is_bound
         a_used_ticket_opens_nothing
@@ -135,6 +143,9 @@ contract! {
         an_owner_sees_their_own_of_one_space
         a_shared_account_is_noticed
         everything_survives_a_restart;
+    walks:
+        every_walk_leads_past_its_rows_in_order_and_pages_join
+        a_walk_leads_past_tombstones_and_a_state_that_changed;
     refresh:
         the_lease_is_held_by_one
         of_racing_claims_one_is_held
@@ -143,6 +154,7 @@ contract! {
         a_new_pair_raises_the_generation_and_ends_the_intent
         a_second_finish_of_one_generation_is_lost
         of_racing_finishes_one_is_done
+        of_refreshes_at_the_same_time_each_gets_its_own_outcome
         a_refresh_under_way_cannot_bring_a_connection_back
         a_release_frees_the_lease_and_keeps_the_generation
         a_release_can_ask_for_a_person
@@ -188,6 +200,10 @@ contract! {
         every_filter_chooses
         pages_join_without_gaps
         a_change_and_its_record_come_together;
+    tallies:
+        counts_are_added_up_also_by_many_at_once
+        counts_are_listed_by_time_and_of_one_space
+        old_counts_are_swept_and_no_more_than_asked;
     limits:
         of_a_hundred_racing_attempts_ten_are_counted
         the_window_slides

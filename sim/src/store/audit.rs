@@ -59,7 +59,10 @@ fn chosen(filter: &AuditFilter, entry: &AuditEntry) -> bool {
         && same(filter.connector.as_ref().map(ConnectorId::as_str), &entry.connector)
         && same(filter.user.as_ref().map(ProfileUid::as_str), &entry.user)
         && same(filter.owner.as_ref().map(Owner::as_stored).as_deref(), &entry.owner)
-        && same(filter.connection.as_ref().map(ConnectionName::as_str), &entry.connection)
+        && same(
+            filter.connection.as_ref().map(ConnectionName::as_str),
+            &entry.connection,
+        )
         && filter.from.is_none_or(|from| entry.at >= from)
         && filter.to.is_none_or(|to| entry.at < to)
         && filter.before.is_none_or(|before| entry.seq < before)

@@ -63,7 +63,9 @@ impl Flows for MemoryStore {
         let tables = self.lock();
         let mut taken: Vec<_> = tables.taken.iter().filter(|(_, at)| **at < before).collect();
         taken.sort_unstable_by_key(|(hash, at)| (**at, **hash));
-        let rows = taken.into_iter().filter_map(|(hash, _)| tables.flows.get(hash).cloned());
+        let rows = taken
+            .into_iter()
+            .filter_map(|(hash, _)| tables.flows.get(hash).cloned());
         Ok(rows.take(limit as usize).collect())
     }
 

@@ -21,15 +21,20 @@ impl Tallies for MemoryStore {
 
     async fn list_tallies(&self, space: &SpaceId, from: Timestamp, to: Timestamp) -> Result<Vec<TallyRow>> {
         let tables = self.lock();
-        let rows = tables.tallies.iter().map(|((space, at, subject, outcome, kind), count)| TallyRow {
-            space: space.clone(),
-            at: *at,
-            subject: *subject,
-            outcome: *outcome,
-            connector_type: kind.clone(),
-            count: *count,
-        });
-        Ok(rows.filter(|row| row.space == *space && row.at >= from && row.at < to).collect())
+        let rows = tables
+            .tallies
+            .iter()
+            .map(|((space, at, subject, outcome, kind), count)| TallyRow {
+                space: space.clone(),
+                at: *at,
+                subject: *subject,
+                outcome: *outcome,
+                connector_type: kind.clone(),
+                count: *count,
+            });
+        Ok(rows
+            .filter(|row| row.space == *space && row.at >= from && row.at < to)
+            .collect())
     }
 
     async fn sweep_tallies(&self, before: Timestamp, limit: u32) -> Result<u64> {
