@@ -35,6 +35,16 @@ impl Scene {
         self.service.pass(Duration::from_secs_f64(seconds)).await;
     }
 
+    /// Lets time pass until a request of a kind was made, a second at most.
+    pub async fn pass_until_made(&mut self, what: &str) {
+        for _ in 0..1_000 {
+            if self.count(what) > 0 {
+                return;
+            }
+            self.pass(0.001).await;
+        }
+    }
+
     /// Somebody asks a replica for a token, and waits for it in the background.
     pub fn ask(&mut self, replica: usize) {
         let slot = self.service.slot();

@@ -117,7 +117,7 @@ fn g20_a_pair_that_is_kept_on_disk_outlives_the_process() {
     holds(on_demand("single-use", 2, 60), |mut scene| async move {
         scene.pass(60.0).await;
         scene.ask(0);
-        scene.pass(0.001).await;
+        scene.pass_until_made("refresh Fine").await;
         scene.befalls(0, Blow::CutOff, 20.0);
         scene.pass(3.0).await;
         scene.befalls(0, Blow::Kill, 10.0);
@@ -187,7 +187,7 @@ fn a_token_is_not_sent_again_once_a_late_pair_was_written() {
             scene.pass(60.0).await;
             scene.wire_will(&[Fate::Fine, Fate::LateRequest]);
             scene.ask(0);
-            scene.pass(0.001).await;
+            scene.pass_until_made("refresh Fine").await;
             scene.befalls(0, Blow::CutOff, 55.0);
             scene.pass(45.0).await;
             scene.ask(1);
@@ -203,7 +203,7 @@ fn a_pair_that_is_used_before_it_is_written_is_no_revocation() {
     holds(on_demand("idempotent", 2, 60), |mut scene| async move {
         scene.pass(60.0).await;
         scene.ask(0);
-        scene.pass(0.001).await;
+        scene.pass_until_made("refresh Fine").await;
         scene.befalls(0, Blow::CutOff, 100.0);
         scene.pass(10.0).await;
         assert!(scene.use_token("at-idempotent-0-1"), "r0 serves it from memory");
