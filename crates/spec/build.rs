@@ -6,11 +6,12 @@ use std::{env, fs, io};
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script in this way alone where to write"
+    reason = "cargo tells a build script in this way alone where to read and to write"
 )]
 fn main() -> io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../connectors");
-    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?).join("embedded.rs");
+    let folder = |name| env::var(name).map(PathBuf::from).map_err(io::Error::other);
+    let root = folder("CARGO_MANIFEST_DIR")?.join("../../connectors");
+    let out = folder("OUT_DIR")?.join("embedded.rs");
     println!("cargo:rerun-if-changed={}", root.display());
     let mut code = String::from("pub(crate) const EMBEDDED: &[Embedded] = &[\n");
     for folder in sorted(&root)?.into_iter().filter(|p| p.join("spec.yaml").is_file()) {

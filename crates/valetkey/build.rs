@@ -10,11 +10,12 @@ use flate2::write::GzEncoder;
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo tells a build script in this way alone where to write"
+    reason = "cargo tells a build script in this way alone where to read and to write"
 )]
 fn main() -> io::Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/console");
-    let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?);
+    let folder = |name| env::var(name).map(PathBuf::from).map_err(io::Error::other);
+    let root = folder("CARGO_MANIFEST_DIR")?.join("assets/console");
+    let out = folder("OUT_DIR")?;
     println!("cargo:rerun-if-changed={}", root.display());
     println!("cargo:rerun-if-changed=build.rs");
     let mut files = Vec::new();

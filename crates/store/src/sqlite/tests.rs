@@ -115,7 +115,7 @@ fn what_is_due_and_every_page_is_read_from_where_it_begins() {
         (flows::ALL, "state_hash >", "(state_hash>?)"),
         (jobs::ALL, "due_at <=", "INDEX job_due (due_at<?)"),
         (jobs::ALL, "(space, id) >", "((space,id)>(?,?))"),
-        (keys::ALL, "id >", "(id>?)"),
+        (keys::ALL, "id > ?1", "(id>?)"),
         (audit::ALL, "seq >", "INTEGER PRIMARY KEY (rowid>?)"),
         (tallies::ALL, "DELETE", "INDEX tally_age (at<?)"),
     ];

@@ -196,8 +196,8 @@ async fn what_was_stored_before_the_fourth_migration_is_found_by_its_indexes() {
 }
 
 #[test]
-fn what_an_older_program_writes_after_the_fourth_migration_is_complete() {
-    let (_dir, path) = old(4, OF_THE_FIRST);
+fn what_an_older_program_writes_after_the_fifth_migration_is_complete() {
+    let (_dir, path) = old(5, OF_THE_FIRST);
     let labels = "SELECT label_key FROM connection WHERE label_key IS NOT NULL";
     assert_eq!(texts(&connect(&path), labels), ["ada"]);
 }

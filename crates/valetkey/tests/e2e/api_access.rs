@@ -142,6 +142,7 @@ async fn d11_every_route_of_the_description_needs_a_key_but_these() {
         "/api/session/oidc/callback",
         "/connect/{ticket}",
         "/connect/{ticket}/continue",
+        "/connect/{ticket}/cancel",
         "/api/actions/connector/_oauth_callback/{context}",
         "/api/actions/connector/_oauth_callback",
         "/api/actions/connector/_oauth_callback_script",

@@ -237,6 +237,29 @@ async fn the_callback_page_tells_other_tabs_and_closes() {
 }
 
 #[tokio::test]
+async fn f19_every_answer_says_that_others_may_not_load_it_and_that_https_stays() {
+    for (base, lasting) in [
+        ("https://connect.example.com", Some("max-age=31536000")),
+        ("http://127.0.0.1:1", None),
+    ] {
+        let stage = Stage::per_user_with(Setup::new().set("PUBLIC_BASE_URL", base)).await;
+        for path in [
+            "/connect/unknown",
+            "/api/actions/connectors",
+            "/healthz",
+            "/nowhere",
+            "/app",
+        ] {
+            let answer = Answer::to(client().get(stage.admin.url(path))).await;
+            let header = |name| answer.headers.get(name).map(|v| v.to_str().expect("text"));
+            assert_eq!(header("strict-transport-security"), lasting, "{path}");
+            assert_eq!(header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
+            assert_eq!(header("x-content-type-options"), Some("nosniff"), "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_callback_script_is_public_and_cacheable_for_a_day() {
     let stage = Stage::per_user().await;
     let path = "/api/actions/connector/_oauth_callback_script";
