@@ -1,11 +1,15 @@
 //! What is stored, row by row. Fields named `sealed…` are opaque to the store.
 
+mod walk;
+
 use std::fmt;
 
 use serde_json::{Map, Value};
 use valetkey_core::{
     AuthMode, ConnectionKey, ConnectionName, ConnectorId, ConnectorTypeId, KeyId, Owner, ProfileUid, SpaceId, Timestamp,
 };
+
+pub use walk::{Place, Walk};
 
 /// Bytes that only the holder of the key ring can read.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,55 +138,6 @@ pub struct ConnectionRow {
     pub used_at: Timestamp,
     /// The notices that were given ahead of ends, so that each is given once.
     pub notice: Option<String>,
-}
-
-/// Which connections of a space [`crate::Connections::walk_connections`] leads past, and in which order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Walk {
-    /// All, by connector, owner and name.
-    All,
-    /// Those of a connector, by owner and name.
-    Connector(ConnectorId),
-    /// Those of an owner, by connector and name.
-    Owner(Owner),
-    /// Those of an owner at a connector, by name.
-    OwnerOf(ConnectorId, Owner),
-    /// Those that are stored as waiting for a person, by connector, owner and name.
-    Broken,
-    /// The same of a connector.
-    BrokenOf(ConnectorId),
-    /// Those of users whose `profile_uid` begins so, by owner, connector and name.
-    Users(String),
-    /// The same of a connector, by owner and name.
-    UsersOf(ConnectorId, String),
-    /// Those with accounts whose label begins so, ASCII letters of either case being equal, by label, connector, owner and
-    /// name.
-    Labels(String),
-}
-
-/// Where a walk stands: behind this row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The row's connector.
-    pub connector: ConnectorId,
-    /// Its owner.
-    pub owner: Owner,
-    /// Its name.
-    pub name: ConnectionName,
-    /// The label of its account; empty for none.
-    pub label: String,
-}
-
-impl Place {
-    /// Behind this row.
-    pub fn behind(row: &ConnectionRow) -> Self {
-        Self {
-            connector: row.key.connector.clone(),
-            owner: row.key.owner.clone(),
-            name: row.key.name.clone(),
-            label: row.account_label.clone().unwrap_or_default(),
-        }
-    }
 }
 
 /// What a refresh brought, for [`crate::Refreshes::finish_refresh`].

@@ -58,16 +58,6 @@ super::statements! {
     );
 }
 
-/// Greater than every text that begins so.
-fn end_of(beginning: &str) -> String {
-    format!("{beginning}\u{10ffff}")
-}
-
-/// The stored form of the owner that a user with a `profile_uid` is.
-fn user(uid: &str) -> String {
-    format!("user:{uid}")
-}
-
 /// The rows of a walk.
 pub(super) fn along(
     conn: &Connection,
@@ -76,39 +66,26 @@ pub(super) fn along(
     after: Option<&Place>,
     limit: u32,
 ) -> Result<Vec<ConnectionRow>> {
-    let (statement, texts) = place(walk, after);
+    let texts = walk.bounds(after);
     let space = Value::Text(space.to_string());
     let params = [space]
         .into_iter()
         .chain(texts.into_iter().map(Value::Text))
         .chain([Value::Integer(limit.into())]);
-    all(conn, statement, params_from_iter(params), from_row)
+    all(conn, statement(walk), params_from_iter(params), from_row)
 }
 
-/// The statement of a walk, with the texts that say between which rows it goes. Every text is greater than the empty one.
-fn place(walk: &Walk, after: Option<&Place>) -> (&'static str, Vec<String>) {
-    let connector = || after.map(|place| place.connector.to_string()).unwrap_or_default();
-    let owner = || after.map(|place| place.owner.as_stored()).unwrap_or_default();
-    let name = || after.map(|place| place.name.to_string()).unwrap_or_default();
+/// Its parameters between the space and the limit are [`Walk::bounds`].
+fn statement(walk: &Walk) -> &'static str {
     match walk {
-        Walk::All => (ALL_KEYS, vec![connector(), owner(), name()]),
-        Walk::Connector(id) => (CONNECTOR, vec![id.to_string(), owner(), name()]),
-        Walk::Owner(of) => (OWNER, vec![of.as_stored(), connector(), name()]),
-        Walk::OwnerOf(id, of) => (OWNER_OF, vec![id.to_string(), of.as_stored(), name()]),
-        Walk::Broken => (BROKEN, vec![connector(), owner(), name()]),
-        Walk::BrokenOf(id) => (BROKEN_OF, vec![id.to_string(), owner(), name()]),
-        Walk::Users(uid) => {
-            let begin = after.map_or_else(|| user(uid), |place| place.owner.as_stored());
-            (USERS, vec![begin, connector(), name(), end_of(&user(uid))])
-        }
-        Walk::UsersOf(id, uid) => {
-            let begin = after.map_or_else(|| user(uid), |place| place.owner.as_stored());
-            (USERS_OF, vec![id.to_string(), begin, name(), end_of(&user(uid))])
-        }
-        Walk::Labels(label) => {
-            let label = label.to_ascii_lowercase();
-            let begin = after.map_or_else(|| label.clone(), |place| place.label.to_ascii_lowercase());
-            (LABELS, vec![begin, connector(), owner(), name(), end_of(&label)])
-        }
+        Walk::All => ALL_KEYS,
+        Walk::Connector(_) => CONNECTOR,
+        Walk::Owner(_) => OWNER,
+        Walk::OwnerOf(..) => OWNER_OF,
+        Walk::Broken => BROKEN,
+        Walk::BrokenOf(_) => BROKEN_OF,
+        Walk::Users(_) => USERS,
+        Walk::UsersOf(..) => USERS_OF,
+        Walk::Labels(_) => LABELS,
     }
 }
