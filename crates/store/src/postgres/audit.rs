@@ -43,9 +43,11 @@ super::statements! {
     // The list's beginning; the filters that are set come after it.
     LIST = concat!("SELECT seq, ", columns!(), " FROM audit");
     EXPORT = concat!("SELECT seq, ", columns!(), " FROM audit WHERE seq > $1 ORDER BY seq LIMIT $2");
+    // One array for each column.
     ADD = concat!(
         "INSERT INTO audit (seq, ", columns!(), ")
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         SELECT * FROM unnest($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::TEXT[], $5::TEXT[], $6::TEXT[], $7::TEXT[],
+            $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::TEXT[], $12::TEXT[], $13::TEXT[], $14::BIGINT[])
          ON CONFLICT (seq) DO NOTHING RETURNING 1"
     );
     COUNT_ON = "SELECT setval(pg_get_serial_sequence('audit', 'seq'), greatest(max(seq), 1)) FROM audit";
@@ -145,30 +147,30 @@ pub(super) async fn export(store: &PostgresStore, after: i64, limit: u32) -> Res
     all(&store.list(EXPORT, &params![after, limit]).await?, from_row)
 }
 
-/// Adds a record with the number that it has. `false` if the number is used.
-pub(super) async fn add(session: &Session<'_>, entry: &AuditEntry) -> std::result::Result<bool, Failure> {
-    let added = session
-        .query(
-            ADD,
-            &params![
-                entry.seq,
-                entry.at,
-                entry.space.as_deref(),
-                &entry.kind,
-                &entry.outcome,
-                entry.key.as_deref(),
-                entry.user.as_deref(),
-                entry.connector.as_deref(),
-                entry.owner.as_deref(),
-                entry.connection.as_deref(),
-                entry.request_id.as_deref(),
-                entry.address.as_deref(),
-                json(&entry.details)?,
-                entry.count,
-            ],
-        )
-        .await?;
-    Ok(!added.is_empty())
+/// Adds records with the numbers that they have. `false` if a number is used.
+pub(super) async fn add(session: &Session<'_>, entries: &[&AuditEntry]) -> std::result::Result<bool, Failure> {
+    let rows: Result<Vec<_>> = entries.iter().map(|entry| values(entry)).collect();
+    session.add(ADD, rows?).await
+}
+
+fn values(entry: &AuditEntry) -> Result<Vec<Value<'_>>> {
+    Ok(params![
+        entry.seq,
+        entry.at,
+        entry.space.as_deref(),
+        &entry.kind,
+        &entry.outcome,
+        entry.key.as_deref(),
+        entry.user.as_deref(),
+        entry.connector.as_deref(),
+        entry.owner.as_deref(),
+        entry.connection.as_deref(),
+        entry.request_id.as_deref(),
+        entry.address.as_deref(),
+        json(&entry.details)?,
+        entry.count,
+    ]
+    .into())
 }
 
 /// Makes new records have greater numbers than those that were added with their own.

@@ -30,8 +30,13 @@ super::statements! {
             RETURNING 1
          ), ", noted!("put", "$28"), " SELECT 1 FROM put"
     );
+    // One array for each column.
     ADD = concat!(
-        "INSERT INTO connection (", columns!(), ") VALUES (", parameters!(), ")
+        "INSERT INTO connection (", columns!(), ")
+         SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::TEXT[], $7::TEXT[],
+            $8::BYTEA[], $9::BYTEA[], $10::BIGINT[], $11::BIGINT[], $12::BIGINT[], $13::TEXT[], $14::TEXT[],
+            $15::BIGINT[], $16::TEXT[], $17::BIGINT[], $18::BIGINT[], $19::BIGINT[], $20::BIGINT[], $21::TEXT[],
+            $22::BYTEA[], $23::BIGINT[], $24::TEXT[], $25::TEXT[], $26::BIGINT[], $27::BIGINT[])
          ON CONFLICT (space, connector, owner, name) DO NOTHING RETURNING 1"
     );
     DISCONNECT = concat!(
@@ -243,7 +248,8 @@ pub(super) async fn export(
     all(&store.list(EXPORT, &page(after, limit)).await?, from_row)
 }
 
-/// Adds a connection as it is, tombstones and intents included. `false` if there is one with its key.
-pub(super) async fn add(session: &Session<'_>, row: &ConnectionRow) -> std::result::Result<bool, Failure> {
-    Ok(!session.query(ADD, &values(row)?).await?.is_empty())
+/// Adds connections as they are, tombstones and intents included. `false` if there is one with a key of theirs.
+pub(super) async fn add(session: &Session<'_>, rows: &[&ConnectionRow]) -> std::result::Result<bool, Failure> {
+    let rows: Result<Vec<_>> = rows.iter().map(|row| values(row)).collect();
+    session.add(ADD, rows?).await
 }

@@ -38,6 +38,16 @@ impl<'a> Session<'a> {
         in_time(PATIENCE, self.run(statement, params)).await
     }
 
+    /// Adds rows by a statement that has one array for each column and answers with a row for each that it added. `false`
+    /// if it did not add all of them.
+    pub(super) async fn add(&self, statement: &str, rows: Vec<Vec<Value<'_>>>) -> Result<bool, Failure> {
+        let count = rows.len();
+        if count == 0 {
+            return Ok(true);
+        }
+        Ok(self.query(statement, &Value::columns(rows)).await?.len() == count)
+    }
+
     async fn run(&self, statement: &str, params: &[Value<'_>]) -> Result<Vec<Row>, tokio_postgres::Error> {
         let Some(cache) = self.prepared else {
             let params: Vec<_> = params

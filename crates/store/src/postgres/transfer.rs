@@ -63,12 +63,31 @@ impl Work for Import {
     type Output = ();
 
     async fn run(&self, session: &Session<'_>) -> std::result::Result<(), Failure> {
+        // Of these there may be millions: all of them go in one statement, the others one by one.
+        let (mut connections, mut entries) = (Vec::new(), Vec::new());
+        let mut all_new = true;
         for record in &self.0 {
-            if !add(session, record).await? {
-                return Err(StoreError::Corrupt("a record to be imported is there already".to_owned()).into());
-            }
+            all_new &= match record {
+                Record::Connection(row) => {
+                    connections.push(&**row);
+                    true
+                }
+                Record::Audit(entry) => {
+                    entries.push(entry);
+                    true
+                }
+                Record::Vault(row) => vault::add(session, row).await?,
+                Record::Key(row) => keys::add(session, row).await?,
+                Record::Connector(row) => connectors::add(session, row).await?,
+                Record::Flow(row) => flows::add(session, row).await?,
+                Record::Job(row) => jobs::add(session, row).await?,
+            };
         }
-        if self.0.iter().any(|record| matches!(record, Record::Audit(_))) {
+        all_new &= connections::add(session, &connections).await? && audit::add(session, &entries).await?;
+        if !all_new {
+            return Err(StoreError::Corrupt("a record to be imported is there already".to_owned()).into());
+        }
+        if !entries.is_empty() {
             audit::count_on(session).await?;
         }
         Ok(())
@@ -81,16 +100,4 @@ fn records<T>(rows: Result<Vec<T>>, record: impl FnMut(T) -> Record) -> Result<V
 
 fn connection(row: ConnectionRow) -> Record {
     Record::Connection(Box::new(row))
-}
-
-async fn add(session: &Session<'_>, record: &Record) -> std::result::Result<bool, Failure> {
-    match record {
-        Record::Vault(row) => vault::add(session, row).await,
-        Record::Key(row) => keys::add(session, row).await,
-        Record::Connector(row) => connectors::add(session, row).await,
-        Record::Connection(row) => connections::add(session, row).await,
-        Record::Flow(row) => flows::add(session, row).await,
-        Record::Job(row) => jobs::add(session, row).await,
-        Record::Audit(entry) => audit::add(session, entry).await,
-    }
 }

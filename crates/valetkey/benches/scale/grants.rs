@@ -1,5 +1,6 @@
 //! Grants with refresh tokens, made through the real flow.
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,9 +68,9 @@ impl Provider {
     }
 }
 
-/// Connects an account for each of so many users.
-pub(crate) async fn connect(server: &Server, connector: &str, users: u64) -> Result<()> {
-    let next = Arc::new(AtomicU64::new(0));
+/// Connects an account for each of these users.
+pub(crate) async fn connect(server: &Server, connector: &str, users: Range<u64>) -> Result<()> {
+    let next = Arc::new(AtomicU64::new(users.start));
     let mut clients = JoinSet::new();
     for _ in 0..32 {
         let (next, port, connector) = (Arc::clone(&next), server.port, connector.to_owned());
@@ -77,7 +78,7 @@ pub(crate) async fn connect(server: &Server, connector: &str, users: u64) -> Res
             let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build()?;
             loop {
                 let user = next.fetch_add(1, Ordering::Relaxed);
-                if user >= users {
+                if user >= users.end {
                     return anyhow::Ok(());
                 }
                 connect_one(&client, port, &connector, user).await?;

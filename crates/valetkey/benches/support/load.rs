@@ -34,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) body: String,
     /// How many ask at the same time.
     pub(crate) clients: u64,
+    /// How long each of them waits before it asks again.
+    pub(crate) pause: Duration,
 }
 
 /// What a load came to.
@@ -155,6 +157,9 @@ async fn raw(target: &Target, next: impl Fn() -> Option<u64>) -> Result<Vec<u32>
         stream.write_all(request.as_bytes()).await?;
         read_answer(&mut stream, &mut buffer).await?;
         answered.push(micros(asked));
+        if !target.pause.is_zero() {
+            tokio::time::sleep(target.pause).await;
+        }
     }
     Ok(answered)
 }

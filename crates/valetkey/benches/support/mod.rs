@@ -118,6 +118,7 @@ impl Server {
             users,
             body: body.to_owned(),
             clients: 32,
+            pause: Duration::ZERO,
         }
     }
 }

@@ -67,6 +67,7 @@ async fn measure(connections: u64, span: Duration, rounds: u64) -> Result<()> {
         users: 1,
         body: "{}".to_owned(),
         clients: 32,
+        pause: Duration::ZERO,
     };
     let execute_path = "/api/actions/connector/api/_execute";
     let cases: [Case; 4] = [

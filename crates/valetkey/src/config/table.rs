@@ -237,13 +237,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "oauth.background_refreshes",
         Kind::Number,
-        "64",
+        "256",
         "Connections that are renewed ahead of time at once, by each process; 0 for none: then tokens are renewed when they are needed.",
     ),
     setting(
         "oauth.background_refreshes_per_host",
         Kind::Number,
-        "32",
+        "128",
         "How many of them at the same token host.",
     ),
     setting(

@@ -27,7 +27,7 @@ const TALLY_EVERY: Duration = Duration::from_secs(10);
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// How long slots that became free wait for others.
-const REFILL_PAUSE: Duration = Duration::from_millis(25);
+const REFILL_PAUSE: Duration = Duration::from_millis(10);
 
 /// How often it is asked which revocations are owed.
 const REVOKE_EVERY: Duration = Duration::from_secs(5);
