@@ -190,9 +190,14 @@ fn engine_settings(config: &Config) -> Settings {
     }
 }
 
+/// Reads the look and the languages of hosted pages.
+pub(crate) fn pages(config: &Config) -> Result<Pages> {
+    Pages::new(config).map_err(|e| Refusal::Configuration(format!("{e:#}")).into())
+}
+
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
-    let pages = Pages::new(config).map_err(|e| Refusal::Configuration(format!("{e:#}")))?;
+    let pages = pages(config)?;
     let place = Place::open_patiently(config).await?;
     let Core {
         engine,
