@@ -163,6 +163,7 @@ fn engine_settings(config: &Config) -> Settings {
     Settings {
         public_base_url: config.public_base_url.clone(),
         allowed_return_origins: config.allowed_return_origins.clone(),
+        allowed_return_urls: config.allowed_return_urls.clone(),
         flow_ttl: config.flow_ttl,
         max_pending_flows: config.max_pending_flows,
         authorize_limit: config.authorize_limit,
