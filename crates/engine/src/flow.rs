@@ -302,12 +302,16 @@ impl Engine {
         })
     }
 
-    /// A return URL is ours or its origin is in the list; nothing else is ever followed.
+    /// A return URL is ours, or its origin is in the list, or it is one that an app registered; nothing else is ever followed.
     fn check_return_url(&self, text: &str, base: &Url) -> Result<String> {
+        if self.settings.allowed_return_urls.iter().any(|url| url == text) {
+            return Ok(text.to_owned());
+        }
         let refused = || {
             Error::new(
                 ErrorCode::ReturnUrlNotAllowed,
-                "returnUrl must be an absolute http(s) URL whose origin is ours or in allowed_return_origins",
+                "returnUrl must be an absolute http(s) URL whose origin is ours or in allowed_return_origins, or one of \
+                 allowed_return_urls",
             )
         };
         if text.len() > 2048 || !text.bytes().all(|b| b.is_ascii_graphic()) || text.contains('\\') {

@@ -68,6 +68,8 @@ pub struct Settings {
     pub public_base_url: Option<Url>,
     /// Origins that a return URL may have besides our own.
     pub allowed_return_origins: Vec<String>,
+    /// Return URLs of native apps, each allowed exactly as it is.
+    pub allowed_return_urls: Vec<String>,
     /// How long a flow may take.
     pub flow_ttl: Duration,
     /// Flows of one owner that may wait at the same time.
@@ -123,6 +125,7 @@ impl Default for Settings {
         Self {
             public_base_url: None,
             allowed_return_origins: Vec::new(),
+            allowed_return_urls: Vec::new(),
             flow_ttl: Duration::from_secs(600),
             max_pending_flows: 20,
             authorize_limit: hourly,

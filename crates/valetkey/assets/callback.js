@@ -12,17 +12,17 @@
     channel.postMessage(message);
     channel.close();
   }
+  // The texts are in the language of the page: one for each second that is left, and one for a window that stays.
   const note = document.getElementById('closing');
-  let left = 3;
+  const countdown = JSON.parse(note.dataset.countdown);
   const tick = () => {
-    if (left === 0) {
+    if (countdown.length === 0) {
       window.close();
       // A window that the person opened themselves does not close by script.
-      note.textContent = 'You can close this window.';
+      note.textContent = note.dataset.close;
       return;
     }
-    note.textContent = `This window closes in ${left} ${left === 1 ? 'second' : 'seconds'}.`;
-    left -= 1;
+    note.textContent = countdown.shift();
     setTimeout(tick, 1000);
   };
   tick();

@@ -24,6 +24,11 @@ connected = You can go back to where you came from.
 # $account is the account as the provider names it.
 connected-as = Connected as { $account }.
 close = You can close this window.
+# $seconds counts down from 3.
+closing = { $seconds ->
+    [one] This window closes in { $seconds } second.
+   *[other] This window closes in { $seconds } seconds.
+}
 next = What you can do
 # The person who helps looks for this in the log.
 reference = Reference

@@ -163,6 +163,7 @@ fn engine_settings(config: &Config) -> Settings {
     Settings {
         public_base_url: config.public_base_url.clone(),
         allowed_return_origins: config.allowed_return_origins.clone(),
+        allowed_return_urls: config.allowed_return_urls.clone(),
         flow_ttl: config.flow_ttl,
         max_pending_flows: config.max_pending_flows,
         authorize_limit: config.authorize_limit,
@@ -190,9 +191,14 @@ fn engine_settings(config: &Config) -> Settings {
     }
 }
 
+/// Reads the look and the languages of hosted pages.
+pub(crate) fn pages(config: &Config) -> Result<Pages> {
+    Pages::new(config).map_err(|e| Refusal::Configuration(format!("{e:#}")).into())
+}
+
 /// Builds everything and binds the listener.
 pub(crate) async fn build(config: &Config) -> Result<App> {
-    let pages = Pages::new(config).map_err(|e| Refusal::Configuration(format!("{e:#}")))?;
+    let pages = pages(config)?;
     let place = Place::open_patiently(config).await?;
     let Core {
         engine,

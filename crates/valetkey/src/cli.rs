@@ -233,6 +233,8 @@ fn dispatch(command: Command) -> Result<()> {
             example: false,
         } => {
             let config = settings.read()?;
+            // What the settings name besides is read at a start, and so here.
+            app::pages(&config)?;
             say(&format!("the settings are valid\n{config:#?}"))
         }
         Command::CheckSpec { file } => {

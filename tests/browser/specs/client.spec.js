@@ -198,6 +198,35 @@ test('f08 f09 a message that does not name the flow is not believed', async ({ a
   expect(await stage.valetkey.standing('account', 'guest-1')).toBe('not_connected');
 });
 
+test('f08 a message to the window itself is not heard', async ({ app, page }) => {
+  await page.goto(app.base);
+  await expect(status(page)).toHaveText('Not connected');
+  const window = await openWindow(page);
+  await page.evaluate(() => {
+    for (const data of [{ connectorId: 'account', status: 'success', statusCode: 200 }, 'success', null]) {
+      postMessage(data, '*');
+      postMessage(JSON.stringify(data), '*');
+    }
+  });
+  await expect(status(page)).toHaveText(WAITING);
+  // Messages are handled in order: whatever came before the refusal was handled when that is shown.
+  await window.getByRole('link', { name: 'Continue' }).click();
+  await deny(window);
+  await expect(status(page)).toContainText('Not connected: access was not granted');
+});
+
+test('f10 a provider that leaves the sight of the page does not break the flow', async ({ app, page, stage }) => {
+  await stage.provider.addHeaders({ 'cross-origin-opener-policy': 'same-origin' });
+  // The window is in front; this browser gives the focus to all pages at once.
+  await page.addInitScript(() => {
+    document.hasFocus = () => false;
+  });
+  await page.goto(app.base);
+  await expect(status(page)).toHaveText('Not connected');
+  await finish(await openWindow(page));
+  await expect(status(page)).toHaveText('Connected');
+});
+
 test('f08 a forged address says nothing of how things stand', async ({ app, page }) => {
   await page.goto(`${app.base}/?oauth_authorization=success&connector_id=account&status_code=200&tab=a%20b`);
   await expect(status(page)).toHaveText('Not connected');

@@ -65,6 +65,29 @@ test.describe('as it comes', () => {
     await expect(link).not.toHaveAttribute('aria-disabled');
   });
 
+  test('f20 a page that nobody sees does not wait, and waits when it is seen again', async ({ page, stage }) => {
+    const flow = await stage.valetkey.startFlow('account', { user: 'u1' });
+    await page.clock.install();
+    await page.clock.pauseAt(Date.now() + 60_000);
+    await page.goto(flow.authorizationUrl);
+    await page.clock.runFor(500);
+    const link = page.locator('#continue');
+    await expect(link).not.toHaveAttribute('aria-disabled');
+    const turn = (/** @type {string} */ state) =>
+      page.evaluate((value) => {
+        Object.defineProperty(document, 'visibilityState', { value, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));
+      }, state);
+    await turn('hidden');
+    await page.clock.runFor(60_000);
+    await expect(link).toHaveAttribute('aria-disabled', 'true');
+    await turn('visible');
+    await page.clock.runFor(499);
+    await expect(link).toHaveAttribute('aria-disabled', 'true');
+    await page.clock.runFor(1);
+    await expect(link).not.toHaveAttribute('aria-disabled');
+  });
+
   test('f11 everything works without scripts', async ({ browser, stage, watch }) => {
     const context = await browser.newContext({ javaScriptEnabled: false });
     watch.navigated.add(stage.valetkey.base);

@@ -30,6 +30,11 @@ export class Provider {
     await this.program?.stop();
   }
 
+  /** Has headers added to all of its pages. @param {Record<string, string>} headers */
+  async addHeaders(headers) {
+    await fetch(`${this.url}/__t/headers`, { method: 'POST', body: JSON.stringify(headers) });
+  }
+
   /** An `.http` connector for the provider's API. @param {Record<string, unknown>} [changes] */
   connector(changes = {}) {
     return {

@@ -20,18 +20,18 @@ export class ApiError extends Error {
 }
 
 export class Valetkey {
-  /** @param {number} port */
-  constructor(port) {
+  /** @param {number} port @param {string} host */
+  constructor(port, host) {
     this.port = port;
-    this.base = `http://127.0.0.1:${port}`;
+    this.base = `http://${host}:${port}`;
     this.adminKey = `vk_${randomBytes(24).toString('base64url')}`;
   }
 
   /**
-   * @param {{ port?: number, settings?: Record<string, string> }} [options] `settings`: `VALETKEY_{name}`
+   * @param {{ port?: number, host?: string, settings?: Record<string, string> }} [options] `settings`: `VALETKEY_{name}`
    */
-  static async start({ port, settings = {} } = {}) {
-    const valetkey = new Valetkey(port ?? (await freePort()));
+  static async start({ port, host = '127.0.0.1', settings = {} } = {}) {
+    const valetkey = new Valetkey(port ?? (await freePort()), host);
     valetkey.dir = await mkdtemp(join(tmpdir(), 'valetkey-browser-'));
     const all = {
       LISTEN: `127.0.0.1:${valetkey.port}`,

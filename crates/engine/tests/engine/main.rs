@@ -22,6 +22,7 @@ mod reseal;
 mod restored;
 mod revocation;
 mod rotation;
+mod session_ends;
 mod stage;
 mod support;
 mod sweeping;

@@ -98,6 +98,41 @@ fn f20_every_default_scope_of_the_catalogue_is_named_in_plain_words() {
 }
 
 #[test]
+fn f20_labels_of_scopes_that_say_nothing_or_belong_to_nothing_are_refused() {
+    let long = format!("read: {}", "x".repeat(MAX_LABEL + 1));
+    let cases = [
+        ("oauth_authorization_code", "'': Read", "has a name that is no scope"),
+        ("oauth_authorization_code", "'a b': Read", "has a name that is no scope"),
+        ("oauth_authorization_code", "'a,b': Read", "has a name that is no scope"),
+        (
+            "oauth_authorization_code",
+            "'a\\b': Read",
+            "has a name that is no scope",
+        ),
+        ("oauth_authorization_code", "'é': Read", "has a name that is no scope"),
+        ("oauth_authorization_code", "read: ''", "scope_labels.read"),
+        ("oauth_authorization_code", "read: '  '", "scope_labels.read"),
+        ("oauth_authorization_code", "read: \"two\\nlines\"", "scope_labels.read"),
+        ("oauth_authorization_code", long.as_str(), "scope_labels.read"),
+        ("oauth_client_credentials", "read: Read", "nobody is asked elsewhere"),
+        ("bearer", "read: Read", "nobody is asked elsewhere"),
+    ];
+    for (kind, labels, wanted) in cases {
+        let auth = format!("{{type: {kind}, scope_labels: {{{labels}}}}}");
+        let error = custom(&auth).expect_err("must be refused").to_string();
+        assert!(
+            error.contains("scope_labels") && error.contains(wanted),
+            "{labels}: {error}"
+        );
+    }
+    let longest = format!(
+        "{{type: oauth_authorization_code, scope_labels: {{'a:b.c/d': {}}}}}",
+        "x".repeat(MAX_LABEL)
+    );
+    custom(&longest).expect("a label");
+}
+
+#[test]
 fn notion_wants_json_and_basic() {
     let setup = setup(
         ".notion",

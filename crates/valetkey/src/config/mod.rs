@@ -46,6 +46,7 @@ pub(crate) struct Config {
     pub(crate) allow_networks: Vec<IpNet>,
     pub(crate) allow_insecure_http: Vec<String>,
     pub(crate) allowed_return_origins: Vec<String>,
+    pub(crate) allowed_return_urls: Vec<String>,
     pub(crate) upstreams: Vec<(Url, Url)>,
     pub(crate) extra_ca_file: Option<PathBuf>,
     pub(crate) trusted_proxies: Vec<IpNet>,
@@ -222,6 +223,7 @@ impl Values {
             allow_networks: self.must("allow_networks", networks)?,
             allow_insecure_http: self.must("allow_insecure_http", value::list)?,
             allowed_return_origins: self.must("allowed_return_origins", origins)?,
+            allowed_return_urls: self.must("allowed_return_urls", app_urls)?,
             upstreams: self.must("upstreams", upstreams)?,
             extra_ca_file: self.read("extra_ca_file", non_empty)?.map(PathBuf::from),
             trusted_proxies: self.must("trusted_proxies", networks)?,
@@ -277,9 +279,9 @@ impl Values {
         })
     }
 
+    /// A variable that was meant to hold a secret and is empty would otherwise be taken for none, and another one be made.
     fn secret(&self, path: &'static str) -> Result<Option<Secret<String>>> {
-        let text = self.read(path, value::text)?.filter(|k| !k.is_empty());
-        Ok(text.map(Secret::new))
+        Ok(self.read(path, non_empty)?.map(Secret::new))
     }
 
     fn brand(&self) -> Result<Brand> {
@@ -297,11 +299,11 @@ impl Values {
     }
 
     fn bootstrap_api_key(&self) -> Result<Option<Secret<String>>> {
-        let given = self.read("bootstrap_api_key", value::text)?.filter(|k| !k.is_empty());
+        let given = self.secret("bootstrap_api_key")?;
         let file = self.read("bootstrap_api_key_file", non_empty)?;
         Ok(match (given, file) {
             (Some(_), Some(_)) => bail!("set either bootstrap_api_key or bootstrap_api_key_file, not both"),
-            (Some(key), None) => Some(Secret::new(key)),
+            (Some(key), None) => Some(key),
             (None, Some(path)) => {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("bootstrap_api_key_file: cannot read {path}"))?;
@@ -395,6 +397,21 @@ fn origins(v: &Value) -> Result<Vec<String>> {
         .iter()
         .map(|t| Ok(origin(t)?.origin().ascii_serialization()))
         .collect()
+}
+
+/// Return URLs of native apps. RFC 8252 sections 7.1 and 8.4: the scheme is a domain name of the app's maker turned around, and
+/// so has a period; this also leaves out every scheme that browsers know themselves.
+fn app_urls(v: &Value) -> Result<Vec<String>> {
+    let checked = |text: String| {
+        let is_plain = text.bytes().all(|b| b.is_ascii_graphic()) && !text.contains(['\\', '#']);
+        let is_apps = Url::parse(&text).is_ok_and(|url| url.scheme().contains('.') && url.as_str() == text);
+        if is_plain && is_apps {
+            Ok(text)
+        } else {
+            bail!("must hold URLs of apps such as \"com.example.app:/connected\"; \"{text}\" is none")
+        }
+    };
+    value::list(v)?.into_iter().map(checked).collect()
 }
 
 fn upstreams(v: &Value) -> Result<Vec<(Url, Url)>> {

@@ -121,6 +121,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Origins that return URLs may have besides our own.",
     ),
     setting(
+        "allowed_return_urls",
+        Kind::List,
+        "[]",
+        "Return URLs of native apps, each taken as it stands here: `com.example.app:/connected`.",
+    ),
+    setting(
         "upstreams",
         Kind::List,
         "[]",

@@ -20,8 +20,8 @@ use valetkey_engine::Engine;
 /// `connect-src` is what the API is asked with. Trusted types are demanded and no policy is allowed to make any, so that no text
 /// can become markup or script.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-     trusted-types 'none'";
+     connect-src 'self'; worker-src 'none'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; \
+     require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// An icon is somebody's SVG document: opened on its own it may do nothing at all.
 const ICON_POLICY: &str = "default-src 'none'; sandbox";

@@ -119,6 +119,13 @@ pub(crate) async fn oauth_start(
     id: Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, ApiError> {
+    // A link on any page makes a browser send this with its cookie.
+    if caller.principal.in_session {
+        return Err(ApiError::new(
+            ErrorCode::CrossSiteRequest,
+            "with a session a flow is started by `POST …/_start_oauth_flow`",
+        ));
+    }
     let start = read_start(query.as_deref().unwrap_or_default())?;
     let started = state.engine.start_flow(&caller, &connector_id(id)?, start).await?;
     let location = HeaderValue::from_str(started.authorization_url.as_str())

@@ -8,24 +8,25 @@ pub(crate) mod callback;
 pub(crate) mod connect;
 mod look;
 mod text;
+mod visit;
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use askama::Template;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::router::AppState;
 use crate::config::Config;
 use look::Look;
 use text::{Catalogue, Texts};
+pub(crate) use visit::Visit;
 
 /// The longest text that a page shows of what others wrote.
 const MAX_TEXT: usize = 200;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-     base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
+     worker-src 'none'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
 /// What all pages share: their look and their languages.
 pub(crate) struct Pages {
@@ -48,15 +49,6 @@ impl Pages {
 struct Frame<'a> {
     look: &'a Look,
     t: Texts<'a>,
-}
-
-impl<'a> Frame<'a> {
-    fn of(state: &'a AppState, headers: &HeaderMap) -> Self {
-        Self {
-            look: &state.pages.look,
-            t: state.pages.texts.preferred(headers),
-        }
-    }
 }
 
 fn render(status: StatusCode, template: &impl Template) -> Response {
@@ -110,21 +102,6 @@ pub(crate) fn set_cookie(response: &mut Response, value: &str) {
     }
 }
 
-/// Who only looks (HEAD) or fetches ahead must not use anything up.
-pub(crate) fn not_a_visit(method: &Method, headers: &HeaderMap) -> Option<Response> {
-    if method == Method::HEAD {
-        return Some(page(StatusCode::METHOD_NOT_ALLOWED, String::new()));
-    }
-    is_prefetch(headers).then(|| page(StatusCode::SERVICE_UNAVAILABLE, String::new()))
-}
-
-fn is_prefetch(headers: &HeaderMap) -> bool {
-    ["sec-purpose", "purpose"]
-        .iter()
-        .filter_map(|name| headers.get(*name)?.to_str().ok())
-        .any(|value| value.to_ascii_lowercase().contains("prefetch"))
-}
-
 /// The cookies of a request. Of two with one name neither counts: one of them was planted.
 pub(crate) fn cookies(headers: &HeaderMap) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
@@ -150,15 +127,22 @@ pub(crate) fn cookies(headers: &HeaderMap) -> BTreeMap<String, String> {
 
 /// What others wrote, as a page may show it: short, and without characters that hide or turn text around.
 fn shown(text: &str) -> String {
-    let hidden = |c: &char| {
-        !c.is_control()
-            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
-    let mut out: String = text.chars().filter(hidden).take(MAX_TEXT).collect();
-    if text.chars().count() > MAX_TEXT {
+    let mut seen = text.chars().filter(|c| !is_hidden(*c));
+    let mut out: String = seen.by_ref().take(MAX_TEXT).collect();
+    if seen.next().is_some() {
         out.push('…');
     }
     out
+}
+
+/// Controls, format characters (marks of direction, joiners, tags), separators of lines and paragraphs, private use, and
+/// letters without a shape: what the console leaves out as well.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]
@@ -168,6 +152,11 @@ mod tests {
     #[test]
     fn f05_texts_are_cut_and_cannot_turn_around() {
         assert_eq!(shown("a\u{202e}b\u{200b}c\nd"), "abcd");
+        // An Arabic mark of direction, a soft hyphen, a separator of lines, a letter without a shape, a tag.
+        assert_eq!(shown("a\u{61c}b\u{ad}c\u{2028}d\u{3164}e\u{e0041}f"), "abcdef");
+        assert_eq!(shown("Zoë 李 שלום"), "Zoë 李 שלום");
+        // What is left out does not count.
+        assert_eq!(shown(&"x\u{200b}".repeat(MAX_TEXT)), "x".repeat(MAX_TEXT));
         assert_eq!(shown(&"x".repeat(2000)).chars().count(), MAX_TEXT + 1);
     }
 
@@ -178,13 +167,5 @@ mod tests {
         headers.append(header::COOKIE, HeaderValue::from_static("c=4"));
         let cookies = cookies(&headers);
         assert_eq!(cookies.keys().collect::<Vec<_>>(), ["b", "c"]);
-    }
-
-    #[test]
-    fn a37_prefetching_is_recognised() {
-        let mut headers = HeaderMap::new();
-        assert!(!is_prefetch(&headers));
-        headers.insert("sec-purpose", HeaderValue::from_static("prefetch;prerender"));
-        assert!(is_prefetch(&headers));
     }
 }

@@ -12,7 +12,7 @@ use super::body::Json;
 use super::error::{ApiError, ErrorBody};
 use super::front::Meta;
 use super::guard::{refuse_other_sites, session_secret};
-use super::pages::{cookies, not_a_visit, page, set_cookie};
+use super::pages::{Visit, page, set_cookie};
 use super::router::AppState;
 
 /// What a person signs in with: one of the two.
@@ -152,61 +152,45 @@ pub(crate) async fn sign_out_everywhere(
     params(("to" = Option<String>, Query, description = "Where to go afterwards: a path that begins with `/app`")),
     responses((status = 302, description = "To the identity provider"),
         (status = 303, description = "To `/app/sign-in?error=<code>`")))]
-pub(crate) async fn oidc_start(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    RawQuery(query): RawQuery,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
+pub(crate) async fn oidc_start(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    let Visit { state, meta, .. } = &visit;
     let query = query.unwrap_or_default();
     let mut pairs = url::form_urlencoded::parse(query.as_bytes());
     let to = pairs.find(|(name, _)| name == "to");
     let to = to.map_or_else(|| "/app".to_owned(), |(_, to)| to.into_owned());
-    match state.engine.oidc_start(&to, &visitor(&meta)).await {
+    match state.engine.oidc_start(&to, &visitor(meta)).await {
         Ok(departure) => {
             let mut response = go(StatusCode::FOUND, departure.url.as_str());
-            let cookie = sign_in_cookie(&state, departure.cookie.expose(), departure.seconds);
+            let cookie = sign_in_cookie(state, departure.cookie.expose(), departure.seconds);
             set_cookie(&mut response, &cookie);
             response
         }
-        Err(error) => failed(&state, &error, &meta),
+        Err(error) => failed(state, &error, meta),
     }
 }
 
 /// Where the identity provider sends the browser back to.
 #[utoipa::path(get, path = "/api/session/oidc/callback", tag = "session",
     responses((status = 303, description = "Signed in: to where `to` said; else to `/app/sign-in?error=<code>`")))]
-pub(crate) async fn oidc_callback(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    RawQuery(query): RawQuery,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
-    let cookie = cookies(&headers).remove(state.engine.oidc_cookie());
-    let before = session_secret(&headers, &state);
+pub(crate) async fn oidc_callback(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    let Visit { state, meta, .. } = &visit;
+    let cookie = visit.cookies().remove(state.engine.oidc_cookie());
+    let before = session_secret(visit.headers(), state);
     let before = before.as_ref().map(|secret| secret.expose().as_str());
     let query = query.unwrap_or_default();
     let arrived = state
         .engine
-        .oidc_callback(&query, cookie.as_deref(), before, &visitor(&meta))
+        .oidc_callback(&query, cookie.as_deref(), before, &visitor(meta))
         .await;
     let mut response = match arrived {
         Ok(arrival) => {
-            let mut response = go(StatusCode::SEE_OTHER, &console_url(&state, &arrival.to));
-            set_cookie(&mut response, &session_cookie(&state, &arrival.session));
+            let mut response = go(StatusCode::SEE_OTHER, &console_url(state, &arrival.to));
+            set_cookie(&mut response, &session_cookie(state, &arrival.session));
             response
         }
-        Err(error) => failed(&state, &error, &meta),
+        Err(error) => failed(state, &error, meta),
     };
-    set_cookie(&mut response, &sign_in_cookie(&state, "", 0));
+    set_cookie(&mut response, &sign_in_cookie(state, "", 0));
     response
 }
 

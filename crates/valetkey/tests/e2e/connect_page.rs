@@ -229,10 +229,37 @@ async fn a_wrong_look_is_refused_at_start_with_the_settings_name() {
         ("LOCALES_DIR", locales, "locales_dir: "),
     ];
     for (name, value, wanted) in cases {
-        let said = Setup::new().set(name, value).start_in_vain().await;
+        let setup = Setup::new().set(name, value);
+        let said = setup.start_in_vain().await;
         assert!(said.contains(wanted), "{name}={value}: {said}");
         assert!(said.contains("exit code 78"), "{said}");
+        let (code, said) = setup.command(&["check-config"]).await;
+        assert!(code == 78 && said.contains(wanted), "{name}={value}: {code} {said}");
     }
+}
+
+#[tokio::test]
+async fn the_countdown_of_a_window_is_in_the_language_of_its_page() {
+    let german = "closing = { $seconds ->\n    [one] Noch eine Sekunde.\n   *[other] Noch { $seconds } Sekunden.\n}\nclose = Fertig.\n";
+    let (dir, _) = file("de.ftl", german.as_bytes());
+    let setup = Setup::new().set("LOCALES_DIR", dir.path().to_str().expect("a path"));
+    let stage = Stage::per_user_with(setup).await;
+    let mut browser = Browser::new();
+    let callback = browser.authorize(&stage.user.start("api", json!({})).await.url).await;
+    let german = [("accept-language", "de")];
+    let page = browser
+        .open_with(reqwest::Method::GET, callback.as_str(), &german)
+        .await;
+    page.connected();
+    let tags = html::tags(&page.body);
+    let note = tags.iter().find(|t| t.get("id") == Some("closing")).expect("a note");
+    assert_eq!(note.get("data-close"), Some("Fertig."));
+    let countdown = note.get("data-countdown").expect("texts");
+    let countdown: Vec<String> = serde_json::from_str(countdown).expect("a list");
+    assert_eq!(
+        countdown,
+        ["Noch 3 Sekunden.", "Noch 2 Sekunden.", "Noch eine Sekunde."]
+    );
 }
 
 #[tokio::test]

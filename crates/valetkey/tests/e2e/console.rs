@@ -20,6 +20,9 @@ async fn f01_f19_the_console_has_a_policy_without_inline_script_and_is_not_store
             "script-src 'self'",
             "style-src 'self'",
             "connect-src 'self'",
+            "worker-src 'none'",
+            "object-src 'none'",
+            "trusted-types 'none'",
             "base-uri 'none'",
             "form-action 'self'",
             "frame-ancestors 'none'",
@@ -35,6 +38,8 @@ async fn f01_f19_the_console_has_a_policy_without_inline_script_and_is_not_store
         let body = answer.text().await.expect("text");
         for tag in html::tags(&body) {
             assert!(tag.attributes().all(|a| !a.starts_with("on") && a != "style"), "{path}");
+            let is_inline = tag.name == "style" || tag.name == "script" && tag.get("src").is_none();
+            assert!(!is_inline, "{path}: {tag:?}");
         }
     }
 }

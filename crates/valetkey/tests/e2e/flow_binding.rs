@@ -103,6 +103,12 @@ async fn a11_the_cookie_comes_back_from_the_provider_and_from_nowhere_else() {
         "{cookie}"
     );
     assert!(attributes.iter().all(|a| !a.starts_with("domain")), "{cookie}");
+    let seconds = attributes
+        .iter()
+        .find_map(|a| a.strip_prefix("max-age="))
+        .expect("an end");
+    let seconds: u64 = seconds.parse().expect("a number");
+    assert!((540..=600).contains(&seconds), "as long as the flow: {cookie}");
     assert!(
         !attributes.contains(&"secure".to_owned()),
         "not on plain http: {cookie}"

@@ -23,7 +23,14 @@ async fn all_pages(stage: &Stage) -> Vec<(&'static str, Page)> {
     let denied = browser
         .open(altered(&denied, &[("code", None), ("error", Some("access_denied"))]).as_str())
         .await;
+    let mut browser = Browser::new();
+    let given_up = browser.open(&stage.user.start("api", json!({})).await.url).await;
+    let cancelled = browser.open(given_up.link("cancel").as_str()).await;
+    let unknown = format!("{}/connect/unknown", stage.valetkey.base());
+    let unknown = browser.open(&unknown).await;
     vec![
+        ("cancelled", cancelled),
+        ("unknown link", unknown),
         ("connect", connect),
         ("connected", done),
         ("replayed", replayed),
@@ -42,16 +49,17 @@ async fn f01_every_page_has_a_policy_without_inline_script() {
             "default-src 'none'",
             "script-src 'self'",
             "frame-ancestors 'none'",
+            "style-src 'self'",
+            "object-src 'none'",
+            "worker-src 'none'",
             "base-uri 'none'",
+            "form-action 'self'",
+            "require-trusted-types-for 'script'",
         ] {
             assert!(directives.contains(&wanted), "{name}: no {wanted} in {policy}");
         }
         assert!(
             !policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"),
-            "{name}: {policy}"
-        );
-        assert!(
-            directives.iter().any(|d| d.starts_with("form-action '")),
             "{name}: {policy}"
         );
         assert!(page.headers.get("content-security-policy-report-only").is_none());
@@ -79,6 +87,7 @@ async fn f06_f19_pages_cannot_be_framed_sniffed_cached_or_traced() {
             ("referrer-policy", "no-referrer"),
             ("cache-control", "no-store"),
             ("cross-origin-resource-policy", "same-origin"),
+            ("permissions-policy", "camera=(), geolocation=(), microphone=()"),
         ];
         for (header, value) in expected {
             assert_eq!(page.header(header), value, "{name}: {header}");
@@ -119,99 +128,6 @@ async fn a50_f16_pages_load_nothing_from_anybody_else() {
             "{name}"
         );
     }
-}
-
-#[tokio::test]
-async fn f02_what_a_provider_says_is_text_and_nothing_more() {
-    let stage = Stage::per_user_with(Setup::new().set("OAUTH__RATE_LIMITS__CALLBACK__LIMIT", "1000")).await;
-    let payloads = [
-        "<script>alert(1)</script>",
-        "<img src=x onerror=alert(1)>",
-        "\"><svg onload=alert(1)>",
-        "' onmouseover='x",
-        "javascript:alert(1)",
-        "{{7*7}}${7*7}<%= 7 %>",
-        "</script><script>",
-        "a\u{2028}b\u{2029}c",
-        "+ADw-script+AD4-",
-        "<a href=//evil.example>x</a>",
-        "\u{202e}evil",
-        &"<b>".repeat(300),
-    ];
-    let denied = async |error: &str, text: &str| {
-        let mut browser = Browser::new();
-        let callback = browser.authorize(&stage.user.start("api", json!({})).await.url).await;
-        let changes = [
-            ("code", None),
-            ("error", Some(error)),
-            ("error_description", Some(text)),
-            ("error_uri", Some(text)),
-        ];
-        browser.open(altered(&callback, &changes).as_str()).await
-    };
-    let shape = |page: &Page| {
-        html::tags(&page.body)
-            .iter()
-            .map(|t| t.name.clone())
-            .collect::<Vec<_>>()
-    };
-    let plain = [
-        shape(&denied("interaction_required", "").await),
-        shape(&denied("interaction_required", "a word").await),
-    ];
-    for payload in payloads {
-        for page in [
-            denied("interaction_required", payload).await,
-            denied(payload, payload).await,
-        ] {
-            page.failed(400, "provider_refused");
-            assert!(plain.contains(&shape(&page)), "{payload:?} made tags: {}", page.body);
-            assert!(!page.body.contains('\u{202e}') && !page.body.contains('\u{2028}'));
-            assert!(html::tags(&page.body).iter().all(|t| {
-                t.get("href")
-                    .is_none_or(|h| !h.contains("evil") && !h.contains("javascript"))
-            }));
-        }
-    }
-}
-
-#[tokio::test]
-async fn f03_names_are_text_and_nothing_more() {
-    let stage = Stage::with(Setup::new()).await;
-    let name = "<script>alert(1)</script>\"'><img src=x onerror=y>";
-    stage.admin.create("plain", &stage.connector()).await;
-    let scope = "<b>read</b> 'write'&amp;";
-    stage
-        .admin
-        .create(
-            "api",
-            &stage.connector_with(&json!({"name": name}), &json!({"scope": scope})),
-        )
-        .await;
-    let shape = |page: &Page| {
-        html::tags(&page.body)
-            .iter()
-            .map(|t| t.name.clone())
-            .collect::<Vec<_>>()
-    };
-    let mut pages = Vec::new();
-    for (user, id) in [("u1", "plain"), ("u<i>'\"", "api")] {
-        let mut browser = Browser::new();
-        let connect = browser
-            .open(&stage.admin.for_user(user).start(id, json!({})).await.url)
-            .await;
-        let callback = browser.walk(connect.link("continue")).await;
-        let done = browser.open(callback.as_str()).await;
-        done.connected();
-        pages.push((connect, done));
-    }
-    assert_eq!(shape(&pages[0].0), shape(&pages[1].0), "{}", pages[1].0.body);
-    assert_eq!(shape(&pages[0].1), shape(&pages[1].1), "{}", pages[1].1.body);
-    assert!(
-        pages[1].0.text().contains("u<i>'\""),
-        "it is shown as it is: {}",
-        pages[1].0.text()
-    );
 }
 
 #[tokio::test]
@@ -278,7 +194,7 @@ async fn the_callback_script_is_public_and_cacheable_for_a_day() {
         "oauth_flow_completed",
         "connectorId",
         "statusCode",
-        "left = 3",
+        "countdown",
         "window.close()",
     ] {
         assert!(text.contains(wanted), "no {wanted} in {text}");

@@ -170,6 +170,56 @@ async fn f12_a_return_url_outside_the_listed_origins_is_refused() {
 }
 
 #[tokio::test]
+async fn f23_an_app_is_returned_to_only_by_the_very_url_that_it_registered() {
+    let app = "com.example.app:/connected";
+    let setup = Setup::new().set("ALLOWED_RETURN_URLS", app);
+    let stage = Stage::per_user_with(setup).await;
+    for other in [
+        "myapp://",
+        "myapp://done",
+        "com.example.app:/",
+        "com.example.app:/connected/",
+        "com.example.app:/connected?x=1",
+        "com.example.app:/connected#x",
+        "COM.example.app:/connected",
+        "com.example.app://connected",
+        "com.example.app.evil:/connected",
+    ] {
+        let body = json!({"returnUrl": other});
+        let answer = stage.user.on("api", "_start_oauth_flow", body).await;
+        answer.refused(400, "return_url_not_allowed");
+    }
+    let flow = stage.user.start("api", json!({"returnUrl": app})).await;
+    let page = stage.finish(&flow).await;
+    assert_eq!(page.status, 302, "{}", page.body);
+    let location = page.location().expect("a redirect");
+    let told = location.as_str().strip_prefix("com.example.app:/connected?");
+    let told = fields(told.unwrap_or_else(|| panic!("{location}")));
+    assert_eq!(told["oauth_authorization"], "success");
+    assert_eq!(told["oauth_flow"], fingerprint(&flow.state));
+}
+
+#[tokio::test]
+async fn f23_only_urls_of_apps_can_be_registered() {
+    for bad in [
+        "myapp://",
+        "myapp:/done",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "https://app.example.com/",
+        "file:///etc/passwd",
+        "com.example.app:/a#b",
+        "connected",
+    ] {
+        let said = Setup::new().set("ALLOWED_RETURN_URLS", bad).start_in_vain().await;
+        assert!(
+            said.contains("allowed_return_urls must hold URLs of apps"),
+            "{bad}: {said}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn f14_a_callback_never_takes_a_target_from_the_request() {
     let stage = stage().await;
     let callback = format!("{}/api/actions/connector/_oauth_callback/api", stage.valetkey.base());

@@ -11,6 +11,7 @@
 //   POST /__t/reset                forgets stats, log and faults
 //   POST /__t/fault                {"path", "grantType"?, "times"?, "status"?, "body"?, "drop": "before"|"after"?}
 //   POST /__t/accounts             {"sub": {more claims}, ...}: what ID tokens say of people besides who they are
+//   POST /__t/headers              {"name": "value", ...}: headers that all pages have from now on
 //   POST /__t/reject-access-tokens the API answers 401 to every access token seen so far
 import { randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -26,6 +27,7 @@ class Instance {
   issued = new Set();
   rejected = new Set();
   accounts = {};
+  headers = {};
 
   constructor(issuer, settings) {
     this.provider = new Provider(issuer, {
@@ -61,6 +63,7 @@ class Instance {
     if (fault?.drop === 'before') return req.socket.destroy();
     if (fault?.status) return answer(res, fault.status, fault.body ?? { error: 'temporarily_unavailable' });
     if (fault?.drop === 'after') res.end = () => req.socket.destroy();
+    for (const [name, value] of Object.entries(this.headers)) res.setHeader(name, value);
     if (body) req.body = body; // oidc-provider takes a body that was read already from here
     return this.handle(req, res);
   }
@@ -88,6 +91,7 @@ class Instance {
       case '/__t/reset': this.stats = {}; this.log = []; this.faults = []; break;
       case '/__t/fault': this.faults.push({ times: 1, ...JSON.parse(body) }); break;
       case '/__t/accounts': this.accounts = JSON.parse(body); break;
+      case '/__t/headers': this.headers = JSON.parse(body); break;
       case '/__t/reject-access-tokens': this.rejected = new Set(this.issued); break;
       default: return answer(res, 404, { error: 'unknown control path' });
     }

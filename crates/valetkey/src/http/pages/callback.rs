@@ -1,16 +1,18 @@
 //! The end of a flow: the browser comes back from the provider, and sees what became of it.
 
 use askama::Template;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery};
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use valetkey_core::ErrorCode;
 use valetkey_engine::{CallbackPage, CallbackRequest, Error};
 
-use super::{Frame, cookies, not_a_visit, redirect, render, set_cookie, shown};
+use super::{Frame, Visit, redirect, render, set_cookie, shown};
 use crate::http::error::{ErrorBody, status};
 use crate::http::front::Meta;
-use crate::http::router::AppState;
+
+/// After how many seconds the window closes.
+const CLOSES_IN: u64 = 3;
 
 #[derive(Template)]
 #[template(path = "result.html")]
@@ -32,6 +34,8 @@ struct ResultTemplate<'a> {
     error: String,
     request_id: String,
     script: bool,
+    /// What the script says while the window is about to close: a JSON list of texts, one for each second.
+    countdown: String,
 }
 
 /// The callback of a connector's redirect URI.
@@ -40,59 +44,33 @@ struct ResultTemplate<'a> {
     responses((status = 200, content_type = "text/html"), (status = 302), (status = 400, content_type = "text/html"),
         (status = 403, content_type = "text/html"), (status = 409, content_type = "text/html"),
         (status = 429, content_type = "text/html"), (status = 502, content_type = "text/html")))]
-pub(crate) async fn oauth_callback(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(context): Path<String>,
-    RawQuery(query): RawQuery,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    match not_a_visit(&method, &headers) {
-        Some(refusal) => refusal,
-        None => callback(&state, &meta, Some(context), query, &headers).await,
-    }
+pub(crate) async fn oauth_callback(visit: Visit, Path(context): Path<String>, RawQuery(query): RawQuery) -> Response {
+    callback(&visit, Some(context), query).await
 }
 
 /// The callback without a context, for connectors with `legacyRedirectUri`.
 #[utoipa::path(get, path = "/api/actions/connector/_oauth_callback", tag = "pages",
     responses((status = 200, content_type = "text/html"), (status = 302), (status = 400, body = ErrorBody)))]
-pub(crate) async fn oauth_callback_bare(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    RawQuery(query): RawQuery,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    match not_a_visit(&method, &headers) {
-        Some(refusal) => refusal,
-        None => callback(&state, &meta, None, query, &headers).await,
-    }
+pub(crate) async fn oauth_callback_bare(visit: Visit, RawQuery(query): RawQuery) -> Response {
+    callback(&visit, None, query).await
 }
 
-async fn callback(
-    state: &AppState,
-    meta: &Meta,
-    context: Option<String>,
-    query: Option<String>,
-    headers: &HeaderMap,
-) -> Response {
+async fn callback(visit: &Visit, context: Option<String>, query: Option<String>) -> Response {
     let request = CallbackRequest {
         context,
         query: query.unwrap_or_default(),
-        cookies: cookies(headers),
-        address: meta.address.to_string(),
-        request_id: meta.request_id.to_string(),
+        cookies: visit.cookies(),
+        address: visit.meta.address.to_string(),
+        request_id: visit.meta.request_id.to_string(),
     };
-    let frame = Frame::of(state, headers);
-    match state.engine.callback(request).await {
-        Ok(done) => show_callback(state, frame, meta, &done),
-        Err(error) => show_error(frame, &error, meta, Ended::default()),
+    match visit.state.engine.callback(request).await {
+        Ok(done) => show_callback(visit, &done),
+        Err(error) => show_error(visit, &error, Ended::default()),
     }
 }
 
 /// How a flow ended: a page, or on to the return URL.
-pub(super) fn show_callback(state: &AppState, frame: Frame<'_>, meta: &Meta, done: &CallbackPage) -> Response {
+pub(super) fn show_callback(visit: &Visit, done: &CallbackPage) -> Response {
     let ended = Ended {
         connector_id: done.connector.as_ref().map(ToString::to_string).unwrap_or_default(),
         connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
@@ -108,17 +86,17 @@ pub(super) fn show_callback(state: &AppState, frame: Frame<'_>, meta: &Meta, don
             let code = result.as_ref().err().map_or(200, |e| status(e.code).as_u16());
             query.append_pair("status_code", &code.to_string());
             if let Err(error) = result {
-                log_error(error, meta);
+                log_error(error, &visit.meta);
                 query.append_pair("error", &error.message);
             }
             drop(query);
             redirect(url.as_str())
         }
-        (None, Ok(())) => show_connected(frame, meta, ended, done),
-        (None, Err(error)) => show_error(frame, error, meta, ended),
+        (None, Ok(())) => show_connected(visit, ended, done),
+        (None, Err(error)) => show_error(visit, error, ended),
     };
     if let Some(name) = &done.expired_cookie {
-        let secure = if state.engine.is_https() { "; Secure" } else { "" };
+        let secure = if visit.state.engine.is_https() { "; Secure" } else { "" };
         set_cookie(
             &mut response,
             &format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax{secure}"),
@@ -127,7 +105,8 @@ pub(super) fn show_callback(state: &AppState, frame: Frame<'_>, meta: &Meta, don
     response
 }
 
-fn show_connected(frame: Frame<'_>, meta: &Meta, ended: Ended, done: &CallbackPage) -> Response {
+fn show_connected(visit: &Visit, ended: Ended, done: &CallbackPage) -> Response {
+    let frame = visit.frame();
     let account = done.account.as_deref().map(shown);
     let template = ResultTemplate {
         title: frame.t.part("connected", "title").unwrap_or_default(),
@@ -143,8 +122,9 @@ fn show_connected(frame: Frame<'_>, meta: &Meta, ended: Ended, done: &CallbackPa
         status_code: 200,
         code: "",
         error: String::new(),
-        request_id: meta.request_id.to_string(),
+        request_id: visit.meta.request_id.to_string(),
         script: true,
+        countdown: countdown(frame),
         frame,
     };
     render(StatusCode::OK, &template)
@@ -159,8 +139,9 @@ pub(super) struct Ended {
 }
 
 /// An error as a person understands it, with its real status.
-pub(super) fn show_error(frame: Frame<'_>, error: &Error, meta: &Meta, ended: Ended) -> Response {
-    log_error(error, meta);
+pub(super) fn show_error(visit: &Visit, error: &Error, ended: Ended) -> Response {
+    log_error(error, &visit.meta);
+    let frame = visit.frame();
     let status = status(error.code);
     let name = match format!("error-{}", error.code) {
         name if frame.t.has(&name) => name,
@@ -187,7 +168,8 @@ pub(super) fn show_error(frame: Frame<'_>, error: &Error, meta: &Meta, ended: En
             status_code: status.as_u16(),
             code: error.code.as_str(),
             error: error.message.clone(),
-            request_id: meta.request_id.to_string(),
+            request_id: visit.meta.request_id.to_string(),
+            countdown: countdown(frame),
             frame,
         },
     );
@@ -197,6 +179,12 @@ pub(super) fn show_error(frame: Frame<'_>, error: &Error, meta: &Meta, ended: En
             .insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
     }
     response
+}
+
+fn countdown(frame: Frame<'_>) -> String {
+    let left = (1..=CLOSES_IN).rev();
+    let texts: serde_json::Value = left.map(|n| frame.t.with("closing", [("seconds", n.into())])).collect();
+    texts.to_string()
 }
 
 fn retry_hint(frame: Frame<'_>, seconds: u64) -> String {

@@ -1,16 +1,14 @@
 //! The connect page: who asks for what, as whom, and the two ways on.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::response::Response;
-use http::{HeaderMap, Method, StatusCode};
+use http::StatusCode;
 use valetkey_engine::CancelRequest;
 use valetkey_engine::flow::ConnectPage;
 
 use super::callback::{Ended, show_callback, show_error};
-use super::{Frame, cookies, not_a_visit, redirect, render, set_cookie, shown};
-use crate::http::front::Meta;
-use crate::http::router::AppState;
+use super::{Frame, Visit, redirect, render, set_cookie, shown};
 
 /// More permissions than this are shown in a box of their own.
 const MANY_SCOPES: usize = 8;
@@ -42,25 +40,12 @@ struct Scope {
     responses((status = 200, content_type = "text/html"), (status = 302), (status = 400, content_type = "text/html"),
         (status = 404, content_type = "text/html"), (status = 409, content_type = "text/html"),
         (status = 410, content_type = "text/html")))]
-pub(crate) async fn connect_page(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(ticket): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
-    let frame = Frame::of(&state, &headers);
-    let cookies = cookies(&headers);
-    match state
-        .engine
-        .open_ticket(&ticket, |name| cookies.get(name).cloned())
-        .await
-    {
-        Ok(opened) => show_connect(&state, frame, &opened),
-        Err(error) => show_error(frame, &error, &meta, Ended::default()),
+pub(crate) async fn connect_page(visit: Visit, Path(ticket): Path<String>) -> Response {
+    let cookies = visit.cookies();
+    let cookie = |name: &str| cookies.get(name).cloned();
+    match visit.state.engine.open_ticket(&ticket, cookie).await {
+        Ok(opened) => show_connect(&visit, &opened),
+        Err(error) => show_error(&visit, &error, Ended::default()),
     }
 }
 
@@ -70,24 +55,12 @@ pub(crate) async fn connect_page(
     responses((status = 302), (status = 400, content_type = "text/html"), (status = 403, content_type = "text/html"),
         (status = 404, content_type = "text/html"), (status = 409, content_type = "text/html"),
         (status = 429, content_type = "text/html"), (status = 502, content_type = "text/html")))]
-pub(crate) async fn connect_continue(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(ticket): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
-    let cookies = cookies(&headers);
-    match state
-        .engine
-        .continue_ticket(&ticket, |name| cookies.get(name).cloned())
-        .await
-    {
+pub(crate) async fn connect_continue(visit: Visit, Path(ticket): Path<String>) -> Response {
+    let cookies = visit.cookies();
+    let cookie = |name: &str| cookies.get(name).cloned();
+    match visit.state.engine.continue_ticket(&ticket, cookie).await {
         Ok(url) => redirect(url.as_str()),
-        Err(error) => show_error(Frame::of(&state, &headers), &error, &meta, Ended::default()),
+        Err(error) => show_error(&visit, &error, Ended::default()),
     }
 }
 
@@ -95,37 +68,27 @@ pub(crate) async fn connect_continue(
 #[utoipa::path(get, path = "/connect/{ticket}/cancel", tag = "pages", params(("ticket" = String, Path)),
     responses((status = 302), (status = 400, content_type = "text/html"), (status = 403, content_type = "text/html"),
         (status = 404, content_type = "text/html"), (status = 409, content_type = "text/html")))]
-pub(crate) async fn connect_cancel(
-    State(state): State<AppState>,
-    axum::Extension(meta): axum::Extension<Meta>,
-    Path(ticket): Path<String>,
-    method: Method,
-    headers: HeaderMap,
-) -> Response {
-    if let Some(refusal) = not_a_visit(&method, &headers) {
-        return refusal;
-    }
-    let frame = Frame::of(&state, &headers);
+pub(crate) async fn connect_cancel(visit: Visit, Path(ticket): Path<String>) -> Response {
     let request = CancelRequest {
         ticket,
-        cookies: cookies(&headers),
-        address: meta.address.to_string(),
-        request_id: meta.request_id.to_string(),
+        cookies: visit.cookies(),
+        address: visit.meta.address.to_string(),
+        request_id: visit.meta.request_id.to_string(),
     };
-    match state.engine.cancel_ticket(request).await {
-        Ok(done) => show_callback(&state, frame, &meta, &done),
-        Err(error) => show_error(frame, &error, &meta, Ended::default()),
+    match visit.state.engine.cancel_ticket(request).await {
+        Ok(done) => show_callback(&visit, &done),
+        Err(error) => show_error(&visit, &error, Ended::default()),
     }
 }
 
-fn show_connect(state: &AppState, frame: Frame<'_>, opened: &ConnectPage) -> Response {
+fn show_connect(visit: &Visit, opened: &ConnectPage) -> Response {
     let mut response = if opened.confirm {
-        confirm(frame, opened)
+        confirm(visit.frame(), opened)
     } else {
         redirect(opened.continue_url.as_str())
     };
     if let Some(cookie) = &opened.cookie {
-        let secure = if state.engine.is_https() { "; Secure" } else { "" };
+        let secure = if visit.state.engine.is_https() { "; Secure" } else { "" };
         let value = format!(
             "{}={}; Path=/; Max-Age={}; HttpOnly; SameSite=Lax{secure}",
             opened.cookie_name,
