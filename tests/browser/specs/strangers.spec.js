@@ -34,12 +34,14 @@ for (const site of /** @type {const} */ (['cross-site', 'same-site'])) {
         await loaded;
         return frame;
       }, url);
-      return (await element.asElement()?.contentFrame())?.url();
+      return element.asElement()?.contentFrame();
     };
-    expect(await frame(stranger.href), 'frames work here').toBe(stranger.href);
+    expect((await frame(stranger.href))?.url(), 'frames work here').toBe(stranger.href);
     const callback = `${base}/api/actions/connector/_oauth_callback/account?error=access_denied&state=${flow.state}`;
     for (const url of [flow.authorizationUrl, `${flow.authorizationUrl}/cancel`, callback, `${base}/app`, `${base}/app/connectors/account`]) {
-      expect(await frame(url), url).toMatch(/^chrome-error:/);
+      const framed = await frame(url);
+      // The browser's own page comes a moment after the event.
+      await expect.poll(() => framed?.url(), url).toMatch(/^chrome-error:/);
     }
     // Nothing was bound to this browser or used up by that.
     await page.goto(flow.authorizationUrl);

@@ -19,7 +19,8 @@ test('f02 what a provider says runs nothing and leads nowhere', async ({ page, s
     '</script><script>alert(1)</script>',
     'a\u2028alert(1)\u2029',
     '+ADw-script+AD4-alert(1)+ADw-/script+AD4-',
-    '<b>alert</b>'.repeat(1000),
+    // As much as fits into an address that servers take.
+    '<b>alert</b>'.repeat(100),
   ];
   for (const payload of payloads) {
     const flow = await stage.valetkey.startFlow('account', { user: 'u1' });

@@ -23,10 +23,8 @@ async fn sign_in(house: &House) -> String {
 
 /// Uses a session.
 async fn works(house: &House, secret: &str) -> bool {
-    let used = house
-        .engine
-        .authenticate_session(secret, &SpaceId::default_space(), None);
-    match used.await {
+    let space = SpaceId::default_space();
+    match house.engine.authenticate_session(secret, &space, None).await {
         Ok(_) => true,
         Err(error) => {
             assert_eq!(error.code, ErrorCode::Unauthenticated);
