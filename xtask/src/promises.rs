@@ -43,7 +43,7 @@ fn named(page: &str) -> BTreeSet<&str> {
 }
 
 /// The names that stand nowhere in the Rust sources.
-fn missing<'a>(named: BTreeSet<&'a str>) -> Vec<&'a str> {
+fn missing(named: BTreeSet<&str>) -> Vec<&str> {
     let mut sources = String::new();
     for dir in ["crates", "sim"] {
         read_sources(&root().join(dir), "rs", &mut sources);

@@ -205,7 +205,6 @@ impl Values {
         if new_master_key.is_some() && self.0.contains_key("new_master_key_file") {
             bail!("set either new_master_key or new_master_key_file, not both");
         }
-        let calls = |path| self.must(path, |v| value::number(v, 1, 100_000));
         Ok(Config {
             listen: self.must("listen", |v| {
                 value::text(v)?
@@ -233,12 +232,7 @@ impl Values {
             locales_dir: self.read("locales_dir", non_empty)?.map(PathBuf::from),
             brand: self.brand()?,
             log: self.must("log", value::text)?,
-            calls: CallLimits {
-                per_connection: calls("calls.per_connection")?,
-                per_space: calls("calls.per_space")?,
-                per_host: calls("calls.per_host")?,
-                patience: self.must("calls.patience", value::span)?,
-            },
+            calls: self.calls()?,
             flow_ttl: self.must("oauth.flow_ttl", value::span)?,
             refresh_margin: self.must("oauth.refresh_margin", value::span)?,
             token_timeout: self.must("oauth.token_timeout", value::span)?,
@@ -269,6 +263,16 @@ impl Values {
             #[cfg(debug_assertions)]
             refresh_lease: self.read("refresh_lease", value::span)?,
             data_dir,
+        })
+    }
+
+    fn calls(&self) -> Result<CallLimits> {
+        let number = |path| self.must(path, |v| value::number(v, 1, 100_000));
+        Ok(CallLimits {
+            per_connection: number("calls.per_connection")?,
+            per_space: number("calls.per_space")?,
+            per_host: number("calls.per_host")?,
+            patience: self.must("calls.patience", value::span)?,
         })
     }
 
