@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 use valetkey_store::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
-    TakenFlow, TallyRow, VaultRow, Walk,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorName, ConnectorRow,
+    Deletion, Digest, Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow,
+    SessionRow, Table, TakenFlow, TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
     AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
@@ -141,6 +141,7 @@ carried! {
         writes put_first_key(row: KeyRow, audit: AuditRow) -> bool;
         reads get_key(id: &KeyId) -> Option<KeyRow>;
         reads list_keys() -> Vec<KeyRow>;
+        reads walk_keys(after: Option<(Timestamp, &KeyId)>, limit: u32) -> Vec<KeyRow>;
         writes delete_key(id: &KeyId, audit: AuditRow) -> bool;
     }
 }
@@ -163,7 +164,11 @@ carried! {
         writes put_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         writes replace_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         reads get_connector(space: &SpaceId, id: &ConnectorId) -> Option<ConnectorRow>;
+        reads get_connectors(space: &SpaceId, ids: &[ConnectorId]) -> Vec<ConnectorRow>;
         reads list_connectors(space: &SpaceId, after: Option<&ConnectorId>, limit: u32) -> Vec<ConnectorRow>;
+        reads walk_connectors(
+            space: &SpaceId, after: Option<&ConnectorId>, limit: u32
+        ) -> Vec<ConnectorName>;
         writes delete_connector(space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Deletion;
         reads scan_connectors(after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Vec<ConnectorRow>;
         writes reseal_connector(space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> bool;
@@ -186,6 +191,7 @@ carried! {
 carried! {
     Connections {
         reads (via) get_connection(key: &ConnectionKey) -> Option<ConnectionRow>;
+        reads get_connections(keys: &[ConnectionKey]) -> Vec<ConnectionRow>;
         writes put_connection(row: ConnectionRow, audit: AuditRow) -> Committed;
         writes disconnect(
             key: &ConnectionKey, generation: i64, until: Timestamp, job: Option<JobRow>, audit: AuditRow
@@ -196,7 +202,6 @@ carried! {
         reads walk_connections(
             space: &SpaceId, walk: &Walk, after: Option<&Place>, limit: u32
         ) -> Vec<ConnectionRow>;
-        reads list_owned(space: &SpaceId, owner: &Owner, limit: u32) -> Vec<ConnectionRow>;
         reads shares_account(key: &ConnectionKey, account_id: &str) -> bool;
         reads scan_connections(after: Option<&ConnectionKey>, limit: u32) -> Vec<ConnectionRow>;
         writes reseal_connection(

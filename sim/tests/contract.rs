@@ -98,6 +98,7 @@ contract! {
         an_id_is_used_once
         of_racing_first_keys_one_is_written
         keys_are_listed_oldest_first
+        keys_are_walked_in_pages_that_join
         a_removed_key_is_gone;
     sessions:
         a_session_is_read_back_as_it_was_written
@@ -113,6 +114,8 @@ contract! {
         a_connector_is_replaced_only_from_the_version_before
         of_racing_replacements_one_is_written
         connectors_are_listed_by_id_in_pages
+        what_connectors_are_called_is_read_in_the_same_order
+        connectors_are_read_together_by_their_ids
         removing_a_connector_takes_everything_of_it_and_nothing_else
         a_connector_with_a_connection_stays
         of_a_connection_that_is_made_during_a_deletion_somebody_knows
@@ -140,7 +143,7 @@ contract! {
         a_tombstone_is_not_disconnected_again
         a_tombstone_is_replaced_only_by_a_greater_generation
         connections_are_listed_by_owner_and_name_in_pages
-        an_owner_sees_their_own_of_one_space
+        connections_are_read_together_by_their_keys
         a_shared_account_is_noticed
         everything_survives_a_restart;
     walks:

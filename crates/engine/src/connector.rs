@@ -1,6 +1,8 @@
-//! Connectors: what one is, resolved from its row and its type, and how it is shown. `edit` makes, changes and deletes them.
+//! Connectors: what one is, resolved from its row and its type, and how it is shown. `edit` makes, changes and deletes them;
+//! `list` lists them and searches.
 
 mod edit;
+mod list;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,20 +25,7 @@ use crate::status::UserAuthStatus;
 use crate::vault::sha256;
 
 pub use edit::{ChangeConnector, NewConnector};
-
-/// How many connectors one read of the store brings.
-const PAGE: u32 = 500;
-
-/// Which part of the connectors of a space.
-#[derive(Clone, Debug, Default)]
-pub struct ConnectorPage {
-    /// Only those whose id comes after this one: the last of the page before.
-    pub after: Option<ConnectorId>,
-    /// Only those with this in their name or type id, whatever its case.
-    pub search: Option<String>,
-    /// At most so many; all of them if left out.
-    pub limit: Option<u32>,
-}
+pub use list::{ConnectorPage, FoundConnectors};
 
 /// A connector as the API shows it. Secrets are not part of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -289,88 +278,6 @@ impl Engine {
         self.view(&caller.principal, &connector).await
     }
 
-    /// The connectors of the caller's space that the caller may see, by id.
-    pub async fn list_connectors(&self, caller: &Caller) -> Result<Vec<ConnectorView>> {
-        self.page_connectors(caller, ConnectorPage::default()).await
-    }
-
-    /// A part of them.
-    pub async fn page_connectors(&self, caller: &Caller, page: ConnectorPage) -> Result<Vec<ConnectorView>> {
-        caller.need(Privilege::ConnectorsRead)?;
-        if page.limit.is_some_and(|limit| !(1..=PAGE).contains(&limit)) {
-            return Err(validation(format!("limit: must be 1 to {PAGE}")));
-        }
-        let connectors = self.visible_connectors(&caller.principal, page).await?;
-        let statuses = self.statuses(&caller.principal, &connectors).await?;
-        Ok(connectors
-            .iter()
-            .zip(statuses)
-            .map(|(c, s)| self.view_with(&caller.principal, c, s.user_auth_status))
-            .collect())
-    }
-
-    /// The connectors the caller may see, by id.
-    pub(crate) async fn visible_connectors(
-        &self,
-        principal: &Principal,
-        page: ConnectorPage,
-    ) -> Result<Vec<Arc<Connector>>> {
-        let limit = page.limit.map_or(usize::MAX, |limit| limit as usize);
-        let search = page.search.unwrap_or_default().to_lowercase();
-        if let Some(only) = &principal.key.connectors {
-            let rest = only
-                .iter()
-                .filter(|id| page.after.as_ref().is_none_or(|after| *id > after));
-            let mut found = Vec::new();
-            for id in rest {
-                if found.len() >= limit {
-                    break;
-                }
-                let connector = self.load_connector(&principal.space, id).await?;
-                found.extend(connector.filter(|connector| has(&connector.row, &search)));
-            }
-            return Ok(found);
-        }
-        let mut found = Vec::new();
-        let mut after = page.after;
-        loop {
-            let wanted = match search.as_str() {
-                "" => PAGE.min(u32::try_from(limit - found.len()).unwrap_or(PAGE)),
-                _ => PAGE,
-            };
-            let rows = self
-                .store
-                .list_connectors(&principal.space, after.as_ref(), wanted)
-                .await?;
-            let more = rows.len() == wanted as usize;
-            after = rows.last().map(|r| r.id.clone());
-            let chosen = rows.into_iter().filter(|row| has(row, &search));
-            for row in chosen.take(limit - found.len()) {
-                found.push(Arc::new(self.read_connector(row)?));
-            }
-            if !more || found.len() >= limit {
-                return Ok(found);
-            }
-        }
-    }
-
-    /// Those of these connectors that exist and that the caller may see, at most so many: a point read for each.
-    pub(crate) async fn named_connectors(
-        &self,
-        principal: &Principal,
-        ids: impl Iterator<Item = &ConnectorId> + Send,
-        limit: usize,
-    ) -> Result<Vec<Arc<Connector>>> {
-        let mut found = Vec::new();
-        for id in ids.filter(|id| principal.sees(id)) {
-            if found.len() >= limit {
-                break;
-            }
-            found.extend(self.load_connector(&principal.space, id).await?);
-        }
-        Ok(found)
-    }
-
     fn forget_connector(&self, row: &ConnectorRow) {
         self.connectors.remove(&(row.space.clone(), row.id.clone()));
     }
@@ -403,13 +310,6 @@ impl Engine {
             user_auth_status: status,
         }
     }
-}
-
-/// Whether a connector's name or type id has this in it. It is lower case.
-fn has(row: &ConnectorRow, search: &str) -> bool {
-    search.is_empty()
-        || row.name.to_lowercase().contains(search)
-        || row.type_id.as_str().to_lowercase().contains(search)
 }
 
 pub(crate) fn not_found() -> Error {

@@ -5,6 +5,8 @@
 //! an HMAC of the whole key under a key derived from the key ring. A `bootstrap_api_key` is a text of the operator's;
 //! its id is derived from it.
 
+mod list;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use crate::Engine;
 use crate::caller::{Audit, Caller};
 use crate::error::{Error, Result};
 use crate::outage::Recalled;
+
+pub use list::{FoundKeys, KeyQuery};
 
 /// How many wrong keys one address may send in a minute.
 const MAX_FAILURES: u32 = 100;
@@ -284,18 +288,6 @@ impl Engine {
             tracing::warn!("{IGNORED}");
         }
         Ok(None)
-    }
-
-    /// All keys that are valid in the caller's space, without the keys themselves.
-    pub async fn list_keys(&self, caller: &Caller) -> Result<Vec<KeyView>> {
-        caller.need(Privilege::KeysWrite)?;
-        let space = caller.principal.space.as_str();
-        let rows = self.store.list_keys().await?;
-        Ok(rows
-            .into_iter()
-            .filter(|r| r.spaces.iter().any(|s| s == "*" || s == space))
-            .map(KeyView::from)
-            .collect())
     }
 
     /// Invalidates a key, at once.

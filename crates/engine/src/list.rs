@@ -21,7 +21,7 @@ use crate::grant::Account;
 use crate::status::{EndNotice, needs_person};
 
 /// How many rows are looked at for one page, more or less.
-const BUDGET: usize = 2_000;
+pub(crate) const BUDGET: usize = 2_000;
 
 /// How many rows of that one read counts at least.
 const READ: usize = 10;
@@ -29,7 +29,7 @@ const READ: usize = 10;
 /// How many rows are read at once when few of them are wanted.
 const CHUNK: usize = 500;
 
-/// How many connections a page has at most, and how many unless said otherwise.
+/// How many items a page has at most, and how many unless said otherwise.
 const LIMITS: (u32, u32) = (200, 50);
 
 /// How long a search may be.
@@ -149,17 +149,11 @@ impl Engine {
     }
 
     async fn list(&self, principal: &Principal, query: ConnectionQuery) -> Result<ConnectionPage> {
-        let limit = query.limit.unwrap_or(LIMITS.1);
-        if !(1..=LIMITS.0).contains(&limit) {
-            return Err(validation(format!("limit: must be 1 to {}", LIMITS.0)));
-        }
-        if query.search.as_ref().is_some_and(|search| search.len() > MAX_SEARCH) {
-            return Err(validation(format!("search: must be at most {MAX_SEARCH} bytes")));
-        }
+        let limit = page_size(query.limit, query.search.as_deref())?;
         let walks = walks(&query, principal);
         let mut at = query.after.as_deref().map_or(Ok(Standing::default()), Standing::read)?;
         let (mut connections, mut known) = (Vec::new(), Known::new());
-        let (limit, mut looked_at) = (limit as usize, 0);
+        let mut looked_at = 0;
         while let Some(walk) = walks.get(at.walk) {
             if looked_at >= BUDGET {
                 return Ok(page(connections, Some(&at)));
@@ -251,6 +245,18 @@ impl Engine {
             notice,
         }
     }
+}
+
+/// How many items a page is to have at most, if what is asked for can be.
+pub(crate) fn page_size(limit: Option<u32>, search: Option<&str>) -> Result<usize> {
+    let limit = limit.unwrap_or(LIMITS.1);
+    if !(1..=LIMITS.0).contains(&limit) {
+        return Err(validation(format!("limit: must be 1 to {}", LIMITS.0)));
+    }
+    if search.is_some_and(|search| search.len() > MAX_SEARCH) {
+        return Err(validation(format!("search: must be at most {MAX_SEARCH} bytes")));
+    }
+    Ok(limit as usize)
 }
 
 /// The walks that lead past everything that is asked for, one after the other.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use valetkey_core::{
-    AuthMode, ConnectionName, ConnectorId, ErrorCode, Owner, Principal, Privilege, ProfileUid, Timestamp,
+    ConnectionKey, ConnectionName, ConnectorId, ErrorCode, Owner, Principal, Privilege, ProfileUid, Timestamp,
 };
 use valetkey_store::rows::{AuditEntry, AuditFilter, ConnectionRow, ConnectionState};
 
@@ -16,8 +16,8 @@ use crate::caller::Caller;
 use crate::connector::{Connector, ConnectorPage, validation};
 use crate::error::{Error, Reason, Result};
 
-/// How many connections of one owner are looked at.
-const MAX_OWNED: u32 = 10_000;
+/// How many connections one read of the store brings.
+const READ: usize = 500;
 
 /// How many connectors one question may name.
 const MAX_ASKED: usize = 500;
@@ -192,41 +192,30 @@ impl Engine {
         Ok(named.map(|(c, status)| (c.row.id.to_string(), status)).collect())
     }
 
-    /// The standing with each of these connectors, in their order, from at most two reads of the store.
+    /// The standing with each of these connectors, in their order, from one read for all of a page.
     pub(crate) async fn statuses(
         &self,
         principal: &Principal,
         connectors: &[Arc<Connector>],
     ) -> Result<Vec<AuthStatus>> {
-        let wants = |mode| connectors.iter().any(|c| c.has_flow() && c.row.auth_mode == mode);
-        let mut rows = Vec::new();
-        if wants(AuthMode::Shared) {
-            rows.extend(
-                self.store
-                    .list_owned(&principal.space, &Owner::Shared, MAX_OWNED)
-                    .await?,
-            );
-        }
-        if let Some(user) = principal.user.as_ref().filter(|_| wants(AuthMode::PerUser)) {
-            rows.extend(
-                self.store
-                    .list_owned(&principal.space, &Owner::User(user.clone()), MAX_OWNED)
-                    .await?,
-            );
+        let key = |c: &Arc<Connector>| {
+            let owner = c.owner_for(principal).ok().filter(|_| c.has_flow())?;
+            Some(ConnectionKey {
+                space: principal.space.clone(),
+                connector: c.row.id.clone(),
+                owner,
+                name: ConnectionName::default_name(),
+            })
+        };
+        let keys: Vec<_> = connectors.iter().filter_map(key).collect();
+        let mut rows = BTreeMap::new();
+        for some in keys.chunks(READ) {
+            let found = self.store.get_connections(some).await?;
+            rows.extend(found.into_iter().map(|row| (row.key.connector.clone(), row)));
         }
         let now = self.clock.now();
-        let by_connector: BTreeMap<_, _> = rows
-            .iter()
-            .filter(|r| r.key.name == ConnectionName::default_name())
-            .map(|r| ((&r.key.connector, r.key.owner != Owner::Shared), r))
-            .collect();
-        Ok(connectors
-            .iter()
-            .map(|c| {
-                let row = by_connector.get(&(&c.row.id, c.row.auth_mode == AuthMode::PerUser));
-                self.standing(c, row.copied(), now)
-            })
-            .collect())
+        let standing = |c: &Arc<Connector>| self.standing(c, rows.get(&c.row.id), now);
+        Ok(connectors.iter().map(standing).collect())
     }
 
     /// What a stored connection means for its owner, now.

@@ -5,13 +5,13 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 
 use crate::StoreError;
 use crate::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
-    TakenFlow, TallyRow, VaultRow, Walk,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorName, ConnectorRow,
+    Deletion, Digest, Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow,
+    SessionRow, Table, TakenFlow, TallyRow, VaultRow, Walk,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -90,6 +90,10 @@ pub trait Keys: Send + Sync {
     /// All keys, oldest first.
     async fn list_keys(&self) -> Result<Vec<KeyRow>>;
 
+    /// The keys that were made after `after` (its time, and its id for those of the same time), oldest first, at most
+    /// `limit`. It costs the rows that come.
+    async fn walk_keys(&self, after: Option<(Timestamp, &KeyId)>, limit: u32) -> Result<Vec<KeyRow>>;
+
     /// Removes a key. `false` if there was none.
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool>;
 }
@@ -134,6 +138,9 @@ pub trait Connectors: Send + Sync {
     /// One connector.
     async fn get_connector(&self, space: &SpaceId, id: &ConnectorId) -> Result<Option<ConnectorRow>>;
 
+    /// Those of these connectors that there are, in no order, from one read.
+    async fn get_connectors(&self, space: &SpaceId, ids: &[ConnectorId]) -> Result<Vec<ConnectorRow>>;
+
     /// The connectors of a space with ids greater than `after`, by id, at most `limit`.
     async fn list_connectors(
         &self,
@@ -141,6 +148,14 @@ pub trait Connectors: Send + Sync {
         after: Option<&ConnectorId>,
         limit: u32,
     ) -> Result<Vec<ConnectorRow>>;
+
+    /// What the same connectors are called, from an index that has nothing else.
+    async fn walk_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorName>>;
 
     /// Removes the connector, its flows and the tombstones of its connections, but no jobs; nothing if a connection is left
     /// that has not ended. Of a connection that is made meanwhile, either this finds it, or whoever made it finds no
@@ -191,6 +206,9 @@ pub trait Connections: Send + Sync {
     /// One connection, tombstones included. Local engines answer in place, without a thread change.
     async fn get_connection(&self, key: &ConnectionKey) -> Result<Option<ConnectionRow>>;
 
+    /// Those of these connections that there are, tombstones included, in no order, from one read.
+    async fn get_connections(&self, keys: &[ConnectionKey]) -> Result<Vec<ConnectionRow>>;
+
     /// Writes a newly made grant over whatever is there; intents of refreshes under way end. The generation written is
     /// `row.generation` if that is greater than the stored one, else nothing is written and the answer is
     /// [`Committed::Lost`]: sealed bytes are bound to their generation, so the caller seals again and repeats.
@@ -227,9 +245,6 @@ pub trait Connections: Send + Sync {
         after: Option<&Place>,
         limit: u32,
     ) -> Result<Vec<ConnectionRow>>;
-
-    /// The connections that one owner has in a space, without tombstones, at most `limit`, ordered by connector and name.
-    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>>;
 
     /// Whether another connection of this connector, not a tombstone, is for the same account at the provider.
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool>;

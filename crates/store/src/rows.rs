@@ -25,6 +25,17 @@ impl fmt::Debug for Sealed {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Digest(pub [u8; 32]);
 
+/// What a connector is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectorName {
+    /// Unique within the space.
+    pub id: ConnectorId,
+    /// Its type.
+    pub type_id: ConnectorTypeId,
+    /// For people.
+    pub name: String,
+}
+
 /// One configured instance of a connector type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectorRow {

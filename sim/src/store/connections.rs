@@ -1,7 +1,7 @@
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use valetkey_core::{ConnectionKey, ConnectorId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, SpaceId, Timestamp};
 use valetkey_store::rows::{AuditRow, Committed, ConnectionRow, ConnectionState, JobRow, Place, Sealed, Walk};
 use valetkey_store::{Connections, StoreError};
 
@@ -11,6 +11,12 @@ use super::{MemoryStore, Result, Tables, audit, first, walks};
 impl Connections for MemoryStore {
     async fn get_connection(&self, key: &ConnectionKey) -> Result<Option<ConnectionRow>> {
         Ok(self.lock().connections.get(key).cloned())
+    }
+
+    async fn get_connections(&self, keys: &[ConnectionKey]) -> Result<Vec<ConnectionRow>> {
+        let tables = self.lock();
+        let rows = keys.iter().filter_map(|key| tables.connections.get(key));
+        Ok(rows.cloned().collect())
     }
 
     async fn put_connection(&self, mut row: ConnectionRow, audit: AuditRow) -> Result<Committed> {
@@ -85,12 +91,6 @@ impl Connections for MemoryStore {
         let tables = self.lock();
         let rows = tables.connections.values().filter(|row| row.key.space == *space);
         Ok(walks::along(rows, walk, after, limit))
-    }
-
-    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
-        let tables = self.lock();
-        let rows = alive(&tables).filter(|row| row.key.space == *space && row.key.owner == *owner);
-        Ok(first(rows.cloned(), limit))
     }
 
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {

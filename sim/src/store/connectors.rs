@@ -3,7 +3,7 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use valetkey_core::{ConnectorId, SpaceId};
 use valetkey_store::Connectors;
-use valetkey_store::rows::{AuditRow, ConnectionState, ConnectorRow, Deletion, Sealed};
+use valetkey_store::rows::{AuditRow, ConnectionState, ConnectorName, ConnectorRow, Deletion, Sealed};
 
 use super::{MemoryStore, Result, Tables, audit, first};
 
@@ -35,6 +35,14 @@ impl Connectors for MemoryStore {
         Ok(self.lock().connectors.get(&(space.clone(), id.clone())).cloned())
     }
 
+    async fn get_connectors(&self, space: &SpaceId, ids: &[ConnectorId]) -> Result<Vec<ConnectorRow>> {
+        let tables = self.lock();
+        let rows = ids
+            .iter()
+            .filter_map(|id| tables.connectors.get(&(space.clone(), id.clone())));
+        Ok(rows.cloned().collect())
+    }
+
     async fn list_connectors(
         &self,
         space: &SpaceId,
@@ -45,6 +53,21 @@ impl Connectors for MemoryStore {
         let rows = tables.connectors.values();
         let rows = rows.filter(|row| row.space == *space && after.is_none_or(|after| row.id > *after));
         Ok(first(rows.cloned(), limit))
+    }
+
+    async fn walk_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorName>> {
+        let rows = self.list_connectors(space, after, limit).await?.into_iter();
+        let name = |row: ConnectorRow| ConnectorName {
+            id: row.id,
+            type_id: row.type_id,
+            name: row.name,
+        };
+        Ok(rows.map(name).collect())
     }
 
     async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {

@@ -1,9 +1,9 @@
 use async_trait::async_trait;
-use valetkey_core::KeyId;
+use valetkey_core::{KeyId, Timestamp};
 use valetkey_store::Keys;
 use valetkey_store::rows::{AuditRow, KeyRow};
 
-use super::{MemoryStore, Result, audit};
+use super::{MemoryStore, Result, audit, first};
 
 #[async_trait]
 impl Keys for MemoryStore {
@@ -35,6 +35,12 @@ impl Keys for MemoryStore {
         let mut rows: Vec<_> = self.lock().keys.values().cloned().collect();
         rows.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         Ok(rows)
+    }
+
+    async fn walk_keys(&self, after: Option<(Timestamp, &KeyId)>, limit: u32) -> Result<Vec<KeyRow>> {
+        let rows = self.list_keys().await?.into_iter();
+        let rows = rows.filter(|row| after.is_none_or(|after| (row.created_at, &row.id) > after));
+        Ok(first(rows, limit))
     }
 
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
-use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 use valetkey_store::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
-    TakenFlow, TallyRow, VaultRow, Walk,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorName, ConnectorRow,
+    Deletion, Digest, Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow,
+    SessionRow, Table, TakenFlow, TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
     AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
@@ -82,7 +82,13 @@ const WRITES: [&str; 12] = [
 ];
 
 /// The operations that read what a token needs.
-const READS: [&str; 4] = ["get_connection", "get_connector", "get_key", "list_owned"];
+const READS: [&str; 5] = [
+    "get_connection",
+    "get_connections",
+    "get_connector",
+    "get_connectors",
+    "get_key",
+];
 
 impl Faults {
     pub(crate) fn new(inner: Arc<dyn Store>, life: Arc<Life>) -> Arc<Self> {
@@ -263,6 +269,10 @@ impl Keys for Faults {
         pass!(self, list_keys())
     }
 
+    async fn walk_keys(&self, after: Option<(Timestamp, &KeyId)>, limit: u32) -> Result<Vec<KeyRow>> {
+        pass!(self, walk_keys(after, limit))
+    }
+
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {
         pass!(self, delete_key(id, audit))
     }
@@ -317,6 +327,10 @@ impl Connectors for Faults {
         pass!(self, get_connector(space, id))
     }
 
+    async fn get_connectors(&self, space: &SpaceId, ids: &[ConnectorId]) -> Result<Vec<ConnectorRow>> {
+        pass!(self, get_connectors(space, ids))
+    }
+
     async fn list_connectors(
         &self,
         space: &SpaceId,
@@ -324,6 +338,15 @@ impl Connectors for Faults {
         limit: u32,
     ) -> Result<Vec<ConnectorRow>> {
         pass!(self, list_connectors(space, after, limit))
+    }
+
+    async fn walk_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorName>> {
+        pass!(self, walk_connectors(space, after, limit))
     }
 
     async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
@@ -380,6 +403,10 @@ impl Connections for Faults {
         pass!(self, get_connection(key))
     }
 
+    async fn get_connections(&self, keys: &[ConnectionKey]) -> Result<Vec<ConnectionRow>> {
+        pass!(self, get_connections(keys))
+    }
+
     async fn put_connection(&self, row: ConnectionRow, audit: AuditRow) -> Result<Committed> {
         pass!(self, put_connection(row, audit))
     }
@@ -413,10 +440,6 @@ impl Connections for Faults {
         limit: u32,
     ) -> Result<Vec<ConnectionRow>> {
         pass!(self, walk_connections(space, walk, after, limit))
-    }
-
-    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
-        pass!(self, list_owned(space, owner, limit))
     }
 
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use async_trait::async_trait;
-use valetkey_core::{ConnectionKey, ConnectorId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, SpaceId, Timestamp};
 
 use super::audit::{self, noted};
 use super::connection::{columns, from_row, is_key, key_values, parameters, values, with_key};
@@ -19,6 +19,11 @@ use crate::rows::{AuditRow, Committed, ConnectionRow, JobRow, Place, Sealed, Wal
 
 super::statements! {
     GET = concat!("SELECT ", columns!(), " FROM connection WHERE ", is_key!());
+    GET_SOME = concat!(
+        "SELECT ", columns!(), " FROM connection
+         JOIN unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[]) AS wanted(space, connector, owner, name)
+         USING (space, connector, owner, name)"
+    );
     PUT = concat!(
         // The connector is held, if there is one, so that nobody deletes it without seeing this.
         "WITH held AS (SELECT 1 FROM connector WHERE space = $1 AND id = $2 FOR KEY SHARE),
@@ -68,10 +73,6 @@ super::statements! {
          WHERE space = $1 AND connector = $2 AND (owner, name) > ($3, $4) AND state <> 'disconnected'
          ORDER BY owner, name LIMIT $5"
     );
-    LIST_OWNED = concat!(
-        "SELECT ", columns!(), " FROM connection WHERE space = $1 AND owner = $2 AND state <> 'disconnected'
-         ORDER BY connector, name LIMIT $3"
-    );
     SHARES_ACCOUNT = "SELECT 1 FROM connection
         WHERE space = $1 AND connector = $2 AND account_id = $5 AND state <> 'disconnected'
         AND (owner <> $3 OR name <> $4) LIMIT 1";
@@ -120,6 +121,16 @@ super::statements! {
 impl Connections for PostgresStore {
     async fn get_connection(&self, key: &ConnectionKey) -> Result<Option<ConnectionRow>> {
         first(&self.read(GET, &key_values(key)).await?, from_row)
+    }
+
+    async fn get_connections(&self, keys: &[ConnectionKey]) -> Result<Vec<ConnectionRow>> {
+        let params = [
+            texts(keys, |key| key.space.as_str().into()),
+            texts(keys, |key| key.connector.as_str().into()),
+            texts(keys, |key| key.owner.as_stored().into()),
+            texts(keys, |key| key.name.as_str().into()),
+        ];
+        all(&self.list(GET_SOME, &params).await?, from_row)
     }
 
     async fn put_connection(&self, mut row: ConnectionRow, audit: AuditRow) -> Result<Committed> {
@@ -175,11 +186,6 @@ impl Connections for PostgresStore {
         all(&self.list(statement, &params).await?, from_row)
     }
 
-    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
-        let params = params![space.as_str(), owner.as_stored(), limit];
-        all(&self.list(LIST_OWNED, &params).await?, from_row)
-    }
-
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {
         let params = with_key(key, params![account_id]);
         Ok(!self.list(SHARES_ACCOUNT, &params).await?.is_empty())
@@ -201,13 +207,12 @@ impl Connections for PostgresStore {
     }
 
     async fn touch_connections(&self, used: Vec<(ConnectionKey, Timestamp)>) -> Result<()> {
-        let texts =
-            |part: fn(&ConnectionKey) -> Cow<'_, str>| Value::Texts(used.iter().map(|(key, _)| part(key)).collect());
+        let keys = || used.iter().map(|(key, _)| key);
         let params = [
-            texts(|key| key.space.as_str().into()),
-            texts(|key| key.connector.as_str().into()),
-            texts(|key| key.owner.as_stored().into()),
-            texts(|key| key.name.as_str().into()),
+            texts(keys(), |key| key.space.as_str().into()),
+            texts(keys(), |key| key.connector.as_str().into()),
+            texts(keys(), |key| key.owner.as_stored().into()),
+            texts(keys(), |key| key.name.as_str().into()),
             Value::Ints(used.iter().map(|(_, at)| at.0).collect()),
         ];
         self.write(TOUCH, &params).await.map(drop)
@@ -230,6 +235,14 @@ impl PostgresStore {
     async fn lost(&self, key: &ConnectionKey) -> Result<Committed> {
         Ok(Committed::Lost(self.get_connection(key).await?.map(Box::new)))
     }
+}
+
+/// A part of each of these keys, as one parameter.
+fn texts<'a>(
+    keys: impl IntoIterator<Item = &'a ConnectionKey>,
+    part: fn(&'a ConnectionKey) -> Cow<'a, str>,
+) -> Value<'a> {
+    Value::Texts(keys.into_iter().map(part).collect())
 }
 
 /// The parameters for a page of all connections. Every space is greater than the empty text.

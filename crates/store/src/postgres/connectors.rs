@@ -12,7 +12,7 @@ use super::session::Session;
 use super::values::{Value, params};
 use super::{PostgresStore, Result};
 use crate::Connectors;
-use crate::rows::{AuditRow, ConnectorRow, Deletion, Sealed};
+use crate::rows::{AuditRow, ConnectorName, ConnectorRow, Deletion, Sealed};
 
 macro_rules! columns {
     () => {
@@ -50,9 +50,11 @@ super::statements! {
          ), ", noted!("replaced", "$15"), " SELECT 1 FROM replaced"
     );
     GET = concat!("SELECT ", columns!(), " FROM connector WHERE space = $1 AND id = $2");
+    GET_SOME = concat!("SELECT ", columns!(), " FROM connector WHERE space = $1 AND id = ANY ($2)");
     LIST = concat!(
         "SELECT ", columns!(), " FROM connector WHERE space = $1 AND id > $2 ORDER BY id LIMIT $3"
     );
+    NAMES = "SELECT id, type_id, name FROM connector WHERE space = $1 AND id > $2 ORDER BY id LIMIT $3";
     SCAN = concat!(
         "SELECT ", columns!(), " FROM connector WHERE (space, id) > ($1, $2) ORDER BY space, id LIMIT $3"
     );
@@ -83,6 +85,11 @@ impl Connectors for PostgresStore {
         first(&self.read(GET, &params![space.as_str(), id.as_str()]).await?, from_row)
     }
 
+    async fn get_connectors(&self, space: &SpaceId, ids: &[ConnectorId]) -> Result<Vec<ConnectorRow>> {
+        let ids = Value::Texts(ids.iter().map(|id| id.as_str().into()).collect());
+        all(&self.list(GET_SOME, &[space.as_str().into(), ids]).await?, from_row)
+    }
+
     async fn list_connectors(
         &self,
         space: &SpaceId,
@@ -95,6 +102,17 @@ impl Connectors for PostgresStore {
             &self.list(LIST, &params![space.as_str(), after, limit]).await?,
             from_row,
         )
+    }
+
+    async fn walk_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorName>> {
+        let after = after.map_or("", ConnectorId::as_str);
+        let params = params![space.as_str(), after, limit];
+        all(&self.list(NAMES, &params).await?, name_from_row)
     }
 
     async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
@@ -168,6 +186,15 @@ fn values(row: &ConnectorRow) -> Result<Vec<Value<'_>>> {
         row.updated_at,
     ]
     .into())
+}
+
+fn name_from_row(row: &Row) -> Result<ConnectorName> {
+    let mut fields = Fields::of(row);
+    Ok(ConnectorName {
+        id: fields.id()?,
+        type_id: fields.id()?,
+        name: fields.value()?,
+    })
 }
 
 fn from_row(row: &Row) -> Result<ConnectorRow> {

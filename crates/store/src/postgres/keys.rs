@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use tokio_postgres::Row;
-use valetkey_core::{KeyId, ProfileUid};
+use valetkey_core::{KeyId, ProfileUid, Timestamp};
 
 use super::audit::{self, noted};
 use super::error::Failure;
@@ -44,6 +44,9 @@ super::statements! {
     ADD = insert!();
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = $1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
+    WALK = concat!(
+        "SELECT ", columns!(), " FROM api_key WHERE (created_at, id) > ($1, $2) ORDER BY created_at, id LIMIT $3"
+    );
     DELETE = concat!(
         "WITH gone AS (DELETE FROM api_key WHERE id = $1 RETURNING 1), ", noted!("gone", "$2"), " SELECT 1 FROM gone"
     );
@@ -75,6 +78,11 @@ impl Keys for PostgresStore {
 
     async fn list_keys(&self) -> Result<Vec<KeyRow>> {
         all(&self.list(LIST, &[]).await?, from_row)
+    }
+
+    async fn walk_keys(&self, after: Option<(Timestamp, &KeyId)>, limit: u32) -> Result<Vec<KeyRow>> {
+        let (at, id) = after.map_or((i64::MIN, ""), |(at, id)| (at.0, id.as_str()));
+        all(&self.list(WALK, &params![at, id, limit]).await?, from_row)
     }
 
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {

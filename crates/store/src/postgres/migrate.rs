@@ -58,6 +58,12 @@ pub(super) const STEPS: &[Migration] = &[
         works_since: 1,
         sql: include_str!("../../migrations/postgres/0004_taken.sql"),
     },
+    Migration {
+        number: 5,
+        name: "names",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0005_names.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself. The row with the number 0 is the one to lock.

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, params};
-use valetkey_core::{ConnectionKey, ConnectorId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, SpaceId, Timestamp};
 
 use super::connection::{columns, from_row, is_key, save, update, values};
 use super::fields::{all, first};
@@ -31,10 +31,6 @@ super::statements! {
         "SELECT ", columns!(read), " FROM connection
          WHERE space = ?1 AND connector = ?2 AND (owner, name) > (?3, ?4) AND state <> 'disconnected'
          ORDER BY owner, name LIMIT ?5"
-    );
-    LIST_OWNED = concat!(
-        "SELECT ", columns!(read), " FROM connection WHERE space = ?1 AND owner = ?2 AND state <> 'disconnected'
-         ORDER BY connector, name LIMIT ?3"
     );
     SHARES_ACCOUNT = "SELECT 1 FROM connection
         WHERE space = ?1 AND connector = ?2 AND account_id = ?5 AND state <> 'disconnected'
@@ -64,6 +60,13 @@ super::statements! {
 impl Connections for SqliteStore {
     async fn get_connection(&self, key: &ConnectionKey) -> Result<Option<ConnectionRow>> {
         self.read(|conn| get(conn, key))
+    }
+
+    async fn get_connections(&self, keys: &[ConnectionKey]) -> Result<Vec<ConnectionRow>> {
+        self.read(|conn| {
+            let rows = keys.iter().map(|key| get(conn, key));
+            rows.filter_map(Result::transpose).collect()
+        })
     }
 
     async fn put_connection(&self, row: ConnectionRow, audit: AuditRow) -> Result<Committed> {
@@ -104,17 +107,6 @@ impl Connections for SqliteStore {
         limit: u32,
     ) -> Result<Vec<ConnectionRow>> {
         self.read(|conn| walk::along(conn, space, walk, after, limit))
-    }
-
-    async fn list_owned(&self, space: &SpaceId, owner: &Owner, limit: u32) -> Result<Vec<ConnectionRow>> {
-        self.read(|conn| {
-            all(
-                conn,
-                LIST_OWNED,
-                params![space.as_str(), owner.as_stored(), limit],
-                from_row,
-            )
-        })
     }
 
     async fn shares_account(&self, key: &ConnectionKey, account_id: &str) -> Result<bool> {

@@ -7,7 +7,7 @@ use valetkey_core::{AuthMode, ConnectorId, SpaceId};
 use super::fields::{Fields, all, first, json};
 use super::{Result, SqliteStore, audit};
 use crate::Connectors;
-use crate::rows::{AuditRow, ConnectorRow, Deletion, Sealed};
+use crate::rows::{AuditRow, ConnectorName, ConnectorRow, Deletion, Sealed};
 
 macro_rules! columns {
     () => {
@@ -33,6 +33,8 @@ super::statements! {
     LIST = concat!(
         "SELECT ", columns!(), " FROM connector WHERE space = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
     );
+    NAMES = "SELECT id, type_id, name FROM connector INDEXED BY connector_name
+        WHERE space = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
     SCAN = concat!(
         "SELECT ", columns!(), " FROM connector WHERE (space, id) > (?1, ?2) ORDER BY space, id LIMIT ?3"
     );
@@ -65,6 +67,15 @@ impl Connectors for SqliteStore {
         self.read(|conn| first(conn, GET, [space.as_str(), id.as_str()], from_row))
     }
 
+    async fn get_connectors(&self, space: &SpaceId, ids: &[ConnectorId]) -> Result<Vec<ConnectorRow>> {
+        self.read(|conn| {
+            let rows = ids
+                .iter()
+                .map(|id| first(conn, GET, [space.as_str(), id.as_str()], from_row));
+            rows.filter_map(Result::transpose).collect()
+        })
+    }
+
     async fn list_connectors(
         &self,
         space: &SpaceId,
@@ -74,6 +85,16 @@ impl Connectors for SqliteStore {
         // Every id is greater than the empty text.
         let after = after.map_or("", ConnectorId::as_str);
         self.read(|conn| all(conn, LIST, params![space.as_str(), after, limit], from_row))
+    }
+
+    async fn walk_connectors(
+        &self,
+        space: &SpaceId,
+        after: Option<&ConnectorId>,
+        limit: u32,
+    ) -> Result<Vec<ConnectorName>> {
+        let after = after.map_or("", ConnectorId::as_str);
+        self.read(|conn| all(conn, NAMES, params![space.as_str(), after, limit], name_from_row))
     }
 
     async fn delete_connector(&self, space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Result<Deletion> {
@@ -148,6 +169,15 @@ fn delete(conn: &Connection, space: &SpaceId, id: &ConnectorId) -> Result<Deleti
     conn.prepare_cached(DELETE_FLOWS)?.execute(key)?;
     conn.prepare_cached(DELETE_CONNECTIONS)?.execute(key)?;
     Ok(Deletion::Done)
+}
+
+fn name_from_row(row: &Row<'_>) -> Result<ConnectorName> {
+    let mut fields = Fields::of(row);
+    Ok(ConnectorName {
+        id: fields.id()?,
+        type_id: fields.id()?,
+        name: fields.value()?,
+    })
 }
 
 fn from_row(row: &Row<'_>) -> Result<ConnectorRow> {

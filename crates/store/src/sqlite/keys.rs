@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use rusqlite::{Connection, Row, params};
-use valetkey_core::{KeyId, ProfileUid};
+use valetkey_core::{KeyId, ProfileUid, Timestamp};
 
 use super::fields::{Fields, all, first, json};
 use super::{Result, SqliteStore, audit};
@@ -24,6 +24,9 @@ super::statements! {
     ANY = "SELECT 1 FROM api_key WHERE id > '' LIMIT 1";
     GET = concat!("SELECT ", columns!(), " FROM api_key WHERE id = ?1");
     LIST = concat!("SELECT ", columns!(), " FROM api_key ORDER BY created_at, id");
+    WALK = concat!(
+        "SELECT ", columns!(), " FROM api_key WHERE (created_at, id) > (?1, ?2) ORDER BY created_at, id LIMIT ?3"
+    );
     DELETE = "DELETE FROM api_key WHERE id = ?1";
     EXPORT = concat!("SELECT ", columns!(), " FROM api_key WHERE id > ?1 ORDER BY id LIMIT ?2");
 }
@@ -52,6 +55,11 @@ impl Keys for SqliteStore {
 
     async fn list_keys(&self) -> Result<Vec<KeyRow>> {
         self.read(|conn| all(conn, LIST, [], from_row))
+    }
+
+    async fn walk_keys(&self, after: Option<(Timestamp, &KeyId)>, limit: u32) -> Result<Vec<KeyRow>> {
+        let (at, id) = after.map_or((i64::MIN, ""), |(at, id)| (at.0, id.as_str()));
+        self.read(|conn| all(conn, WALK, params![at, id, limit], from_row))
     }
 
     async fn delete_key(&self, id: &KeyId, audit: AuditRow) -> Result<bool> {

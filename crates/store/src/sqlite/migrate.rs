@@ -50,6 +50,11 @@ pub(super) const STEPS: &[Migration] = &[
         name: "taken",
         sql: include_str!("../../migrations/sqlite/0006_taken.sql"),
     },
+    Migration {
+        number: 7,
+        name: "names",
+        sql: include_str!("../../migrations/sqlite/0007_names.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself.

@@ -115,7 +115,17 @@ fn what_is_due_and_every_page_is_read_from_where_it_begins() {
         (flows::ALL, "state_hash >", "(state_hash>?)"),
         (jobs::ALL, "due_at <=", "INDEX job_due (due_at<?)"),
         (jobs::ALL, "(space, id) >", "((space,id)>(?,?))"),
-        (keys::ALL, "id > ?1", "(id>?)"),
+        (keys::ALL, "WHERE id > ?1", "(id>?)"),
+        (
+            keys::ALL,
+            "(created_at, id) >",
+            "INDEX api_key_age ((created_at,id)>(?,?))",
+        ),
+        (
+            connectors::ALL,
+            "INDEXED BY",
+            "COVERING INDEX connector_name (space=? AND id>?)",
+        ),
         (audit::ALL, "seq >", "INTEGER PRIMARY KEY (rowid>?)"),
         (tallies::ALL, "DELETE", "INDEX tally_age (at<?)"),
     ];

@@ -289,32 +289,42 @@ pub(crate) async fn connections_are_listed_by_owner_and_name_in_pages(engine: &d
     );
 }
 
-pub(crate) async fn an_owner_sees_their_own_of_one_space(engine: &dyn Engine) {
+pub(crate) async fn connections_are_read_together_by_their_keys(engine: &dyn Engine) {
     let store = engine.open().await;
     let mut elsewhere = key_of("ada");
     elsewhere.space = space("other");
-    let own = [
-        key("slack", owner("ada"), "b"),
-        key("notion", owner("ada"), "x"),
-        key("slack", owner("ada"), "a"),
-    ];
-    let others = [
-        key_of("bob"),
-        key("slack", Owner::Shared, "a"),
-        elsewhere,
+    let stored = [
         key_of("ada"),
+        key_of("bob"),
+        key("notion", owner("ada"), "default"),
+        key("slack", Owner::Shared, "a"),
+        elsewhere.clone(),
     ];
-    for key in own.iter().chain(&others) {
+    for key in &stored {
         put(&*store, connection(key.clone(), 1)).await;
     }
-    disconnected(&*store, &key_of("ada"), 1).await;
-    let list = store.list_owned(&home(), &owner("ada"), 10).await.expect("a list");
-    let [b, x, a] = own;
-    assert_eq!(list.into_iter().map(|row| row.key).collect::<Vec<_>>(), [x, a, b]);
+    disconnected(&*store, &key_of("bob"), 1).await;
+    let wanted = [
+        elsewhere,
+        key_of("bob"),
+        key("slack", Owner::Shared, "b"),
+        key("slack", Owner::Shared, "a"),
+        key_of("ada"),
+    ];
+    let mut rows = store.get_connections(&wanted).await.expect("read");
+    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    let mut expected = Vec::new();
+    for key in wanted {
+        expected.extend(store.get_connection(&key).await.expect("read"));
+    }
+    expected.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(
-        store.list_owned(&home(), &owner("ada"), 2).await.expect("a list").len(),
-        2
+        expected.len(),
+        4,
+        "one tombstone among them, and none of what there is not"
     );
+    assert_eq!(rows, expected);
+    assert!(store.get_connections(&[]).await.expect("read").is_empty());
 }
 
 pub(crate) async fn a_shared_account_is_noticed(engine: &dyn Engine) {

@@ -146,6 +146,45 @@ pub(crate) async fn connectors_are_listed_by_id_in_pages(engine: &dyn Engine) {
     assert_eq!(pages, [["C", "a"], ["b", "d"]]);
 }
 
+pub(crate) async fn what_connectors_are_called_is_read_in_the_same_order(engine: &dyn Engine) {
+    let store = engine.open().await;
+    for (id, name) in [("b", "Straße"), ("a", "Team"), ("C", "team"), ("d", "Other")] {
+        let name = name.to_owned();
+        put(&*store, ConnectorRow { name, ..connector(id) }).await;
+    }
+    let elsewhere = ConnectorRow {
+        space: space("other"),
+        ..connector("e")
+    };
+    put(&*store, elsewhere).await;
+    let after = connector_id("C");
+    let names = store.walk_connectors(&home(), Some(&after), 2).await.expect("names");
+    let told: Vec<_> = names
+        .iter()
+        .map(|row| format!("{} {} {}", row.id, row.type_id, row.name))
+        .collect();
+    assert_eq!(told, ["a .slack2 Team", "b .slack2 Straße"]);
+    let whole = store.walk_connectors(&home(), None, 10).await.expect("names");
+    assert_eq!(whole.len(), 4);
+}
+
+pub(crate) async fn connectors_are_read_together_by_their_ids(engine: &dyn Engine) {
+    let store = engine.open().await;
+    for id in ["a", "b", "c"] {
+        put(&*store, connector(id)).await;
+    }
+    let elsewhere = ConnectorRow {
+        space: space("other"),
+        ..connector("d")
+    };
+    put(&*store, elsewhere).await;
+    let ids = ["c", "d", "gone", "a"].map(connector_id);
+    let mut rows = store.get_connectors(&home(), &ids).await.expect("read");
+    rows.sort_by(|a, b| a.id.cmp(&b.id));
+    assert_eq!(rows, [connector("a"), connector("c")]);
+    assert!(store.get_connectors(&home(), &[]).await.expect("read").is_empty());
+}
+
 pub(crate) async fn removing_a_connector_takes_everything_of_it_and_nothing_else(engine: &dyn Engine) {
     let store = engine.open().await;
     put(&*store, connector("slack")).await;

@@ -63,6 +63,29 @@ pub(crate) async fn keys_are_listed_oldest_first(engine: &dyn Engine) {
     assert_eq!(ids, ["c", "a", "b"]);
 }
 
+pub(crate) async fn keys_are_walked_in_pages_that_join(engine: &dyn Engine) {
+    let store = engine.open().await;
+    for (id, age) in [("b", 1), ("d", 3), ("c", 3), ("a", 2)] {
+        let row = api_key(id, Timestamp(NOW.0 - age));
+        assert!(store.put_key(row, audit("key.create")).await.expect("written"));
+    }
+    let mut pages = Vec::new();
+    let mut after: Option<KeyRow> = None;
+    loop {
+        let behind = after.as_ref().map(|row| (row.created_at, &row.id));
+        let page = store.walk_keys(behind, 3).await.expect("a page");
+        pages.push(page.iter().map(|row| row.id.to_string()).collect::<Vec<_>>());
+        after = page.last().cloned();
+        if after.is_none() {
+            break;
+        }
+        // Whoever stands behind a key goes on there although it is gone.
+        let gone = after.as_ref().map(|row| row.id.clone()).expect("a key");
+        assert!(store.delete_key(&gone, audit("key.delete")).await.expect("removed"));
+    }
+    assert_eq!(pages, [vec!["c", "d", "a"], vec!["b"], vec![]]);
+}
+
 pub(crate) async fn a_removed_key_is_gone(engine: &dyn Engine) {
     let store = engine.open().await;
     let row = api_key("one", NOW);

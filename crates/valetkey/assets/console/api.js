@@ -62,6 +62,22 @@ export const get = (path, query, signal) => call('GET', path, undefined, { query
 /** @param {string} path @param {unknown} [body] */
 export const post = (path, body = {}, signal = /** @type {AbortSignal | undefined} */ (undefined)) => call('POST', path, body, { signal });
 
+/** How many empty pages are passed over by themselves. */
+const MORE = 5;
+
+/**
+ * A page of a list, and the pages after it as long as they are empty: a filter looks at so many rows for one answer.
+ * @param {string} path @param {Record<string, unknown>} query @param {string} list what the page calls its items
+ * @param {AbortSignal} [signal]
+ */
+export async function getPage(path, query, list, signal) {
+  let page = await get(path, query, signal);
+  for (let more = 0; more < MORE && page.next && !page[list].length; more += 1) {
+    page = await get(path, { ...query, after: page.next }, signal);
+  }
+  return page;
+}
+
 /**
  * What `load` brings: again when `keys` change, and when `reload` is called. A later request cancels an earlier one.
  * @template T

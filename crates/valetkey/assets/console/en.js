@@ -23,7 +23,10 @@ export const en = {
   common: {
     copy: 'Copy', copied: 'Copied', copyFailed: 'Copying is not allowed here. Select the text and copy it yourself.',
     cancel: 'Cancel', save: 'Save', delete: 'Delete', create: 'Create', back: 'Back', search: 'Search', all: 'All', filter: 'Filter',
-    clear: 'Clear', next: 'Next page', first: 'First page', none: 'none', never: 'never', unknown: 'not known', yes: 'yes', no: 'no',
+    clear: 'Clear', next: 'Next page', first: 'First page', previous: 'Previous page', goOn: 'Go on searching',
+    soFar: 'Nothing was found so far', soFarText: 'There is more to look through. Go on searching, or change the filters.',
+    noMore: 'Nothing more', noMoreText: 'The list ends here.',
+    none: 'none', never: 'never', unknown: 'not known', yes: 'yes', no: 'no',
     close: 'Close', details: 'Details', optional: 'optional', paging: 'Pages', dismiss: 'Dismiss',
   },
   session: {
@@ -110,6 +113,7 @@ export const en = {
     title: 'API keys', lead: 'Programs sign in with them. A key is shown once, when it is made.', new: 'New API key', name: 'Name', privileges: 'Privileges', spaces: 'Spaces', user: 'User', expires: 'Ends', created: 'Created',
     empty: 'No API keys', emptyText: 'Make one for each program that calls the API.', nameHelp: 'Which program uses it.', userHelp: 'Leave it empty for a program that acts for itself. A key bound to a user is that user.',
     connectors: 'Only these connectors', connectorsHelp: 'IDs, one a line. Empty: all.', actions: 'Only these actions', actionsHelp: 'Names, one a line. Empty: all.', spacesHelp: 'IDs, one a line, or * for all. Empty: this space.',
+    search: 'Name, ID or user', none: 'No key matches', noneText: 'Search for another part of its name, ID or user.',
     need: 'Choose at least one privilege.', madeTitle: 'Copy the key now', made: 'It is shown this one time only. Whoever has it can do what it allows.', stored: 'I have stored it', limits: 'Limits',
     deleteTitle: (/** @type {string} */ name) => `Delete the key ${name}?`, deleteText: 'It stops working at once, and so does every session that was begun with it.', deleted: 'Key deleted', all: 'all',
     help: {

@@ -29,12 +29,21 @@ const moved = new EventTarget();
  * Goes to an address of the console.
  * @param {string} to from `href`
  * @param {boolean} [replace]
+ * @param {string[]} [trail] where the pages began that lead to this one
  */
-export function go(to, replace = false) {
-  if (replace) history.replaceState(null, '', to);
-  else history.pushState(null, '', to);
+export function go(to, replace = false, trail = []) {
+  const state = trail.length ? { trail } : null;
+  if (replace) history.replaceState(state, '', to);
+  else history.pushState(state, '', to);
   moved.dispatchEvent(new Event('move'));
 }
+
+/**
+ * Where the pages of a list began that were gone through to this one, the first being ''. It is known only to this tab, for a
+ * cursor leads forward alone: whoever is sent an address can go to the first page and on from there.
+ * @returns {string[]}
+ */
+export const trail = () => history.state?.trail ?? [];
 
 /** The place, and a redraw when it changes. */
 export function usePlace() {

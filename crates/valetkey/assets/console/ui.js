@@ -2,7 +2,7 @@
 import { html, Fragment, useEffect, useId, useRef, useState } from './lib.js';
 import { en } from './en.js';
 import { ago, fullTime, shown } from './text.js';
-import { go, href } from './router.js';
+import { go, href, trail } from './router.js';
 
 /** Line drawings, 24 by 24. */
 const ICONS = {
@@ -175,13 +175,38 @@ export function Table({ label, columns, rows, id }) {
   </table></div>`;
 }
 
-/** To the next page of a list, and back to its start. */
-export function Pages({ path, query, next }) {
-  if (!next && !query.after) return null;
+/** How many pages back are remembered. */
+const TRAIL = 500;
+
+/** A link to another page of a list, which keeps where the pages before it began. */
+function PageLink({ path, query, after, before, label }) {
+  const to = href(path, { ...query, after });
+  const follow = (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    go(to, false, before);
+  };
+  return html`<a class="button quiet" href=${to} onClick=${follow}>${label}</a>`;
+}
+
+/** To the next page of a list, to the one before, and to the first. */
+export function Pages({ path, query, next, found = true }) {
+  const before = trail();
+  const here = query.after ?? '';
+  if (!next && !here) return null;
   return html`<nav class="row pages" aria-label=${en.common.paging}>
-    ${query.after && html`<a class="button quiet" href=${href(path, { ...query, after: '' })}>${en.common.first}</a>`}
-    ${next && html`<a class="button quiet" href=${href(path, { ...query, after: next })}>${en.common.next}</a>`}
+    ${here && html`<${PageLink} path=${path} query=${query} after="" before=${[]} label=${en.common.first} />`}
+    ${here && before.length > 0 && html`<${PageLink} path=${path} query=${query} after=${before[before.length - 1]} before=${before.slice(0, -1)} label=${en.common.previous} />`}
+    ${next && html`<${PageLink} path=${path} query=${query} after=${next} before=${[...before.slice(1 - TRAIL), here]} label=${found ? en.common.next : en.common.goOn} />`}
   </nav>`;
+}
+
+/** That a list has nothing: at all, behind this page, or as far as it was looked through. */
+export function Nothing({ icon, filtered, after, next, words, children = null }) {
+  if (next) return html`<${Empty} icon="search" title=${en.common.soFar} text=${en.common.soFarText} />`;
+  if (after) return html`<${Empty} icon=${icon} title=${en.common.noMore} text=${en.common.noMoreText} />`;
+  if (filtered) return html`<${Empty} icon="search" title=${words.none} text=${words.noneText} />`;
+  return html`<${Empty} icon=${icon} title=${words.empty} text=${words.emptyText}>${children}<//>`;
 }
 
 /**

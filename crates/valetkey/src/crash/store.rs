@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use valetkey_core::{ConnectionKey, ConnectorId, KeyId, Owner, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, KeyId, SpaceId, Timestamp};
 use valetkey_store::rows::{
-    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorRow, Deletion, Digest,
-    Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow, SessionRow, Table,
-    TakenFlow, TallyRow, VaultRow, Walk,
+    AuditEntry, AuditFilter, AuditRow, BoundBrowser, Claim, Committed, ConnectionRow, ConnectorName, ConnectorRow,
+    Deletion, Digest, Due, FlowRow, JobRow, KeyRow, Place, Record, Released, Renewed, Sealed, SealingKeyRow,
+    SessionRow, Table, TakenFlow, TallyRow, VaultRow, Walk,
 };
 use valetkey_store::{
     AuditLog, Connections, Connectors, Flows, Jobs, Keys, Limits, Refreshes, Sessions, Store, StoreError, Tallies,
@@ -63,6 +63,7 @@ crashing! {
         put_first_key(row: KeyRow, audit: AuditRow) -> bool;
         get_key(id: &KeyId) -> Option<KeyRow>;
         list_keys() -> Vec<KeyRow>;
+        walk_keys(after: Option<(Timestamp, &KeyId)>, limit: u32) -> Vec<KeyRow>;
         delete_key(id: &KeyId, audit: AuditRow) -> bool;
     }
 }
@@ -85,7 +86,9 @@ crashing! {
         put_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         replace_connector(row: ConnectorRow, audit: AuditRow) -> bool;
         get_connector(space: &SpaceId, id: &ConnectorId) -> Option<ConnectorRow>;
+        get_connectors(space: &SpaceId, ids: &[ConnectorId]) -> Vec<ConnectorRow>;
         list_connectors(space: &SpaceId, after: Option<&ConnectorId>, limit: u32) -> Vec<ConnectorRow>;
+        walk_connectors(space: &SpaceId, after: Option<&ConnectorId>, limit: u32) -> Vec<ConnectorName>;
         delete_connector(space: &SpaceId, id: &ConnectorId, audit: AuditRow) -> Deletion;
         scan_connectors(after: Option<(&SpaceId, &ConnectorId)>, limit: u32) -> Vec<ConnectorRow>;
         reseal_connector(space: &SpaceId, id: &ConnectorId, version: i64, sealed: Sealed) -> bool;
@@ -108,6 +111,7 @@ crashing! {
 crashing! {
     Connections {
         get_connection(key: &ConnectionKey) -> Option<ConnectionRow>;
+        get_connections(keys: &[ConnectionKey]) -> Vec<ConnectionRow>;
         put_connection(row: ConnectionRow, audit: AuditRow) -> Committed;
         disconnect(
             key: &ConnectionKey, generation: i64, until: Timestamp, job: Option<JobRow>, audit: AuditRow
@@ -116,7 +120,6 @@ crashing! {
             space: &SpaceId, connector: &ConnectorId, after: Option<&ConnectionKey>, limit: u32
         ) -> Vec<ConnectionRow>;
         walk_connections(space: &SpaceId, walk: &Walk, after: Option<&Place>, limit: u32) -> Vec<ConnectionRow>;
-        list_owned(space: &SpaceId, owner: &Owner, limit: u32) -> Vec<ConnectionRow>;
         shares_account(key: &ConnectionKey, account_id: &str) -> bool;
         scan_connections(after: Option<&ConnectionKey>, limit: u32) -> Vec<ConnectionRow>;
         reseal_connection(

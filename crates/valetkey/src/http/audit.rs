@@ -2,12 +2,13 @@
 
 use axum::extract::{RawQuery, State};
 use axum::response::IntoResponse;
-use valetkey_core::{ConnectionName, ConnectorId, ErrorCode, ProfileUid, Timestamp};
+use valetkey_core::{ConnectionName, ConnectorId, ProfileUid, Timestamp};
 use valetkey_engine::{AuditPage, AuditQuery};
 
 use super::connections::owner;
 use super::error::{ApiError, ErrorBody};
 use super::guard::Guarded;
+use super::query;
 use super::router::AppState;
 
 /// Who did what, newest first.
@@ -28,41 +29,36 @@ pub(crate) async fn list_audit(
     Guarded(caller): Guarded,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, ApiError> {
-    Ok(axum::Json(
-        state
-            .engine
-            .audit(&caller, read(query.as_deref().unwrap_or_default())?)
-            .await?,
-    ))
+    let query = read(query.as_deref())?;
+    Ok(axum::Json(state.engine.audit(&caller, query).await?))
 }
 
-fn read(text: &str) -> Result<AuditQuery, ApiError> {
-    let mut query = AuditQuery::default();
-    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        let wrong = || {
-            ApiError::new(
-                ErrorCode::ValidationFailed,
-                format!("{name}: is not a value that this filter takes"),
-            )
-        };
-        let value = value.into_owned();
-        match name.as_ref() {
+const FILTERS: [&str; 9] = [
+    "type",
+    "connector",
+    "user",
+    "owner",
+    "connection",
+    "from",
+    "to",
+    "after",
+    "limit",
+];
+
+fn read(text: Option<&str>) -> Result<AuditQuery, ApiError> {
+    query::read(text, &FILTERS, |query: &mut AuditQuery, name, value| {
+        match name {
             "type" => query.kind = Some(value),
-            "connector" => query.connector = Some(ConnectorId::new(value).map_err(|_| wrong())?),
-            "user" => query.user = Some(ProfileUid::new(value).map_err(|_| wrong())?),
-            "owner" => query.owner = Some(owner(&value).ok_or_else(wrong)?),
-            "connection" => query.connection = Some(ConnectionName::new(value).map_err(|_| wrong())?),
-            "from" => query.from = Some(Timestamp::parse(&value).ok_or_else(wrong)?),
-            "to" => query.to = Some(Timestamp::parse(&value).ok_or_else(wrong)?),
-            "after" => query.after = Some(value.parse().map_err(|_| wrong())?),
-            "limit" => query.limit = Some(value.parse().map_err(|_| wrong())?),
-            _ => {
-                return Err(ApiError::new(
-                    ErrorCode::UnknownField,
-                    "there are the filters type, connector, user, owner, connection, from, to, after and limit",
-                ));
-            }
+            "connector" => query.connector = Some(ConnectorId::new(value).ok()?),
+            "user" => query.user = Some(ProfileUid::new(value).ok()?),
+            "owner" => query.owner = Some(owner(&value)?),
+            "connection" => query.connection = Some(ConnectionName::new(value).ok()?),
+            "from" => query.from = Some(Timestamp::parse(&value)?),
+            "to" => query.to = Some(Timestamp::parse(&value)?),
+            "after" => query.after = Some(value.parse().ok()?),
+            "limit" => query.limit = Some(value.parse().ok()?),
+            _ => return None,
         }
-    }
-    Ok(query)
+        Some(())
+    })
 }

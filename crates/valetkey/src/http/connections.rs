@@ -11,6 +11,7 @@ use valetkey_engine::{ConnectionPage, ConnectionQuery, ListedState};
 use super::body::{Connection, Json, connector_id};
 use super::error::{ApiError, ErrorBody};
 use super::guard::Guarded;
+use super::query;
 use super::router::AppState;
 
 /// Which connection to end.
@@ -45,7 +46,7 @@ pub(crate) async fn list_connections(
     Guarded(caller): Guarded,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, ApiError> {
-    let query = read(query.as_deref().unwrap_or_default())?;
+    let query = read(query.as_deref(), &FILTERS)?;
     Ok(axum::Json(state.engine.connections(&caller, query).await?))
 }
 
@@ -64,10 +65,7 @@ pub(crate) async fn own_connections(
     Guarded(caller): Guarded,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, ApiError> {
-    let query = read(query.as_deref().unwrap_or_default())?;
-    if query.owner.is_some() {
-        return Err(unknown_parameter());
-    }
+    let query = read(query.as_deref(), &FILTERS[..5])?;
     Ok(axum::Json(state.engine.own_connections(&caller, query).await?))
 }
 
@@ -101,38 +99,26 @@ pub(crate) fn owner(text: &str) -> Option<Owner> {
     Owner::from_stored(text).or_else(|| ProfileUid::new(text).ok().map(Owner::User))
 }
 
-fn read(text: &str) -> Result<ConnectionQuery, ApiError> {
-    let mut query = ConnectionQuery::default();
-    for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        let wrong = || {
-            ApiError::new(
-                ErrorCode::ValidationFailed,
-                format!("{name}: is not a value that this filter takes"),
-            )
-        };
-        let value = value.into_owned();
-        match name.as_ref() {
-            "connector" => query.connector = Some(ConnectorId::new(value).map_err(|_| wrong())?),
+/// The parameters of a list of connections; those of one's own have no owner.
+const FILTERS: [&str; 6] = ["connector", "state", "search", "after", "limit", "owner"];
+
+fn read(text: Option<&str>, names: &[&str]) -> Result<ConnectionQuery, ApiError> {
+    query::read(text, names, |query: &mut ConnectionQuery, name, value| {
+        match name {
+            "connector" => query.connector = Some(ConnectorId::new(value).ok()?),
             "state" => {
                 query.state = Some(match value.as_str() {
                     "active" => ListedState::Active,
                     "reauthorize" => ListedState::Reauthorize,
-                    _ => return Err(wrong()),
+                    _ => return None,
                 });
             }
-            "owner" => query.owner = Some(owner(&value).ok_or_else(wrong)?),
+            "owner" => query.owner = Some(owner(&value)?),
             "search" => query.search = Some(value),
             "after" => query.after = Some(value),
-            "limit" => query.limit = Some(value.parse().map_err(|_| wrong())?),
-            _ => return Err(unknown_parameter()),
+            "limit" => query.limit = Some(value.parse().ok()?),
+            _ => return None,
         }
-    }
-    Ok(query)
-}
-
-fn unknown_parameter() -> ApiError {
-    ApiError::new(
-        ErrorCode::UnknownField,
-        "there are the filters connector, state, owner (not for one's own), search, after and limit",
-    )
+        Some(())
+    })
 }

@@ -7,11 +7,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use valetkey_core::{AuthMode, ConnectorId, ErrorCode};
-use valetkey_engine::{ChangeConnector, ConnectorPage, ConnectorView, NewConnector};
+use valetkey_engine::{ChangeConnector, ConnectorPage, ConnectorView, FoundConnectors, NewConnector};
 
 use super::body::{Json, connector_id};
 use super::error::{ApiError, ErrorBody};
 use super::guard::Guarded;
+use super::query;
 use super::router::AppState;
 
 /// A JSON object.
@@ -157,6 +158,31 @@ pub(crate) async fn list_connectors(
 ) -> Result<impl IntoResponse, ApiError> {
     let page = read_page(query.as_deref().unwrap_or_default())?;
     Ok(axum::Json(state.engine.page_connectors(&caller, page).await?))
+}
+
+/// A page of the connectors of the space, by id. It can have fewer than asked for, even none, although there are more: go on
+/// while there is a `next`.
+#[utoipa::path(get, path = "/api/actions/connectors/_search", tag = "connectors",
+    params(("search" = Option<String>, Query, description = "only those with this in their name or type id, in any case"),
+        ("after" = Option<String>, Query, description = "the `next` of the page before; the search must be the same"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 if left out")),
+    responses((status = 200, body = FoundConnectors), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody)))]
+pub(crate) async fn search_connectors(
+    State(state): State<AppState>,
+    Guarded(caller): Guarded,
+    RawQuery(query): RawQuery,
+) -> Result<impl IntoResponse, ApiError> {
+    let names = ["search", "after", "limit"];
+    let page = query::read(query.as_deref(), &names, |page: &mut ConnectorPage, name, value| {
+        match name {
+            "search" => page.search = Some(value),
+            "after" => page.after = Some(ConnectorId::new(value).ok()?),
+            "limit" => page.limit = Some(value.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Ok(axum::Json(state.engine.find_connectors(&caller, page).await?))
 }
 
 /// Other parameters are left to whoever sends them: clients of the older API add their own.

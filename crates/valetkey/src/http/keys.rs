@@ -1,16 +1,17 @@
 //! API keys.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::IntoResponse;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use valetkey_core::{ConnectorId, ErrorCode, Privilege, ProfileUid, SpaceId, Timestamp};
-use valetkey_engine::{KeyView, NewKey};
+use valetkey_engine::{FoundKeys, KeyQuery, KeyView, NewKey};
 
 use super::body::Json;
 use super::error::{ApiError, ErrorBody};
 use super::guard::Guarded;
+use super::query;
 use super::router::AppState;
 
 /// How many entries a list of a key may have.
@@ -89,6 +90,31 @@ pub(crate) async fn list_api_keys(
     Guarded(caller): Guarded,
 ) -> Result<impl IntoResponse, ApiError> {
     Ok(axum::Json(state.engine.list_keys(&caller).await?))
+}
+
+/// A page of the API keys that are valid in the space, oldest first, without the keys themselves. It can have fewer than asked
+/// for, even none, although there are more: go on while there is a `next`.
+#[utoipa::path(get, path = "/api/security/api_keys/_search", tag = "keys",
+    params(("search" = Option<String>, Query, description = "only those with this in their name, id or user, in any case"),
+        ("after" = Option<String>, Query, description = "the `next` of the page before; the search must be the same"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 if left out")),
+    responses((status = 200, body = FoundKeys), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody)))]
+pub(crate) async fn search_api_keys(
+    State(state): State<AppState>,
+    Guarded(caller): Guarded,
+    RawQuery(query): RawQuery,
+) -> Result<impl IntoResponse, ApiError> {
+    let names = ["search", "after", "limit"];
+    let query = query::read(query.as_deref(), &names, |query: &mut KeyQuery, name, value| {
+        match name {
+            "search" => query.search = Some(value),
+            "after" => query.after = Some(value),
+            "limit" => query.limit = Some(value.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Ok(axum::Json(state.engine.find_keys(&caller, query).await?))
 }
 
 /// Invalidates an API key at once.

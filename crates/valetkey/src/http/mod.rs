@@ -13,6 +13,7 @@ mod guard;
 mod keys;
 mod operation;
 mod pages;
+mod query;
 mod router;
 mod sealing;
 mod serve;

@@ -109,6 +109,7 @@ fn table() -> OpenApiRouter<AppState> {
             connectors::delete_connector
         ))
         .routes(routes!(connectors::list_connectors))
+        .routes(routes!(connectors::search_connectors))
         .routes(routes!(execute::execute))
         .routes(routes!(execute::test_connector))
         .routes(routes!(flows::start_oauth_flow))
@@ -124,6 +125,7 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(pages::callback::oauth_callback_bare))
         .routes(routes!(pages::assets::oauth_callback_script))
         .routes(routes!(keys::create_api_key, keys::list_api_keys))
+        .routes(routes!(keys::search_api_keys))
         .routes(routes!(keys::delete_api_key))
         .routes(routes!(session::get_session, session::sign_in, session::sign_out))
         .routes(routes!(session::sign_out_everywhere))

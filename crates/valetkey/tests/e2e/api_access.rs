@@ -28,6 +28,7 @@ const NEEDS: &str = "
     GET    /api/actions/connector_types/.http                   connectors:read
     GET    /api/actions/connector/api                           connectors:read
     GET    /api/actions/connectors                              connectors:read
+    GET    /api/actions/connectors/_search                      connectors:read
     POST   /api/actions/connector                               connectors:write
     POST   /api/actions/connector/new                           connectors:write
     PUT    /api/actions/connector/missing                       connectors:write
@@ -43,6 +44,7 @@ const NEEDS: &str = "
     POST   /api/actions/connector/api/_oauth_access_token       tokens:read
     GET    /api/audit                                           audit:read
     GET    /api/security/api_keys                               keys:write
+    GET    /api/security/api_keys/_search                       keys:write
     POST   /api/security/api_keys                               keys:write
     DELETE /api/security/api_keys/missing                       keys:write";
 

@@ -2,7 +2,7 @@
 import { html } from '../lib.js';
 import { en } from '../en.js';
 import { get, useData } from '../api.js';
-import { Empty, ErrorNote, Facts, Filters, Heading, Loading, Pages, Pill, Table, Time } from '../ui.js';
+import { ErrorNote, Facts, Filters, Heading, Loading, Nothing, Pages, Pill, Table, Time } from '../ui.js';
 import { href } from '../router.js';
 import { count, fullTime, masked, shown } from '../text.js';
 
@@ -22,7 +22,7 @@ export function Audit({ query }) {
     ]} />
     <${ErrorNote} error=${error} retry=${reload} />
     ${loading && !data && html`<${Loading} />`}
-    ${data && !data.records.length && html`<${Empty} icon="audit" title=${en.audit.empty} text=${en.audit.emptyText} />`}
+    ${data && !data.records.length && html`<${Nothing} icon="audit" after=${after} next=${data.next} words=${en.audit} />`}
     ${data?.records.length > 0 && html`<${AuditTable} records=${data.records} />`}
     <${Pages} path="/audit" query=${query} next=${data?.next} />`;
 }

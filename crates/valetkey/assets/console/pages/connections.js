@@ -1,8 +1,8 @@
 // The connections of everybody, and one of them with its history.
 import { html } from '../lib.js';
 import { en } from '../en.js';
-import { get, post, useData } from '../api.js';
-import { Danger, Empty, ErrorNote, Facts, Filters, Heading, Loading, Pages, Pill, Scopes, Table, Time, TypeIcon, toast } from '../ui.js';
+import { get, getPage, post, useData } from '../api.js';
+import { Danger, Empty, ErrorNote, Facts, Filters, Heading, Loading, Nothing, Pages, Pill, Scopes, Table, Time, TypeIcon, toast } from '../ui.js';
 import { go, href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';
@@ -18,15 +18,8 @@ export const accountName = (account) => shown(account?.label || account?.id || '
 
 export function Connections({ query }) {
   const { connector, state, search, after } = query;
-  // A page may be empty although there are more: filters look at so many rows for one answer.
-  const load = async (signal) => {
-    let page = await get(LIST, { connector, state, search, after, limit: PAGE }, signal);
-    for (let more = 0; more < 5 && page.next && !page.connections.length; more += 1) {
-      page = await get(LIST, { connector, state, search, after: page.next, limit: PAGE }, signal);
-    }
-    return page;
-  };
-  const { data, error, loading, reload } = useData(load, [connector, state, search, after]);
+  const { data, error, loading, reload } = useData(
+    (signal) => getPage(LIST, { connector, state, search, after, limit: PAGE }, 'connections', signal), [connector, state, search, after]);
   const { data: known } = useData((signal) => get('/api/actions/connectors', { limit: 100 }, signal), []);
   const rows = data?.connections ?? [];
   const filtered = connector || state || search || after;
@@ -45,9 +38,9 @@ export function Connections({ query }) {
     ]} />`}
     <${ErrorNote} error=${error} retry=${reload} />
     ${loading && !data && html`<${Loading} />`}
-    ${data && !rows.length && html`<${Empty} icon="connections" title=${filtered ? en.connections.none : en.connections.empty} text=${filtered ? en.connections.noneText : en.connections.emptyText} />`}
+    ${data && !rows.length && html`<${Nothing} icon="connections" filtered=${connector || state || search} after=${after} next=${data.next} words=${en.connections} />`}
     ${rows.length > 0 && html`<${Table} label=${en.connections.title} columns=${columns} rows=${rows} id=${at} />`}
-    <${Pages} path="/connections" query=${query} next=${data?.next} />`;
+    <${Pages} path="/connections" query=${query} next=${data?.next} found=${rows.length > 0} />`;
 }
 
 export function ConnectionPage({ connector, owner, connection, query }) {

@@ -1,8 +1,8 @@
 // The connectors of the space.
 import { html } from '../lib.js';
 import { en } from '../en.js';
-import { get, useData } from '../api.js';
-import { Empty, ErrorNote, Filters, Heading, Icon, Loading, Pages, Pill, Table, Time, TypeIcon } from '../ui.js';
+import { getPage, useData } from '../api.js';
+import { ErrorNote, Filters, Heading, Icon, Loading, Nothing, Pages, Pill, Table, Time, TypeIcon } from '../ui.js';
 import { href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';
@@ -13,9 +13,9 @@ export function Connectors({ query }) {
   const { can } = useSession();
   const { search, after } = query;
   const { data, error, loading, reload } = useData(
-    (signal) => get('/api/actions/connectors', { search, after, limit: PAGE + 1 }, signal), [search, after]);
-  const rows = (data ?? []).slice(0, PAGE);
-  const next = (data ?? []).length > PAGE ? rows[PAGE - 1].id : null;
+    (signal) => getPage('/api/actions/connectors/_search', { search, after, limit: PAGE }, 'connectors', signal), [search, after]);
+  const rows = data?.connectors ?? [];
+  const next = data?.next;
   const create = can('connectors:write') && html`<a class="button" href=${href('/types')}><${Icon} name="plus" /> ${en.connectors.new}</a>`;
   const columns = [
     { name: 'name', title: en.connectors.name, cell: (c) => html`<span class="named"><${TypeIcon} type=${c.connector_type_id} /><span><a href=${href(`/connectors/${encodeURIComponent(c.id)}`)}>${shown(c.name)}</a><span class="soft small block">${shown(c.id, 60)}</span></span></span>` },
@@ -30,9 +30,7 @@ export function Connectors({ query }) {
     ${(filtered || rows.length > 0) && html`<${Filters} path="/connectors" query=${query} fields=${[{ name: 'search', label: en.connectors.search }]} />`}
     <${ErrorNote} error=${error} retry=${reload} />
     ${loading && !data && html`<${Loading} />`}
-    ${data && !rows.length && (filtered
-      ? html`<${Empty} title=${en.connectors.none} text=${en.connectors.noneText} icon="search" />`
-      : html`<${Empty} title=${en.connectors.empty} text=${en.connectors.emptyText}>${create}<//>`)}
+    ${data && !rows.length && html`<${Nothing} icon="connectors" filtered=${search} after=${after} next=${next} words=${en.connectors}>${create}<//>`}
     ${rows.length > 0 && html`<${Table} label=${en.connectors.title} columns=${columns} rows=${rows} id=${(c) => c.id} />`}
-    <${Pages} path="/connectors" query=${query} next=${next} />`;
+    <${Pages} path="/connectors" query=${query} next=${next} found=${rows.length > 0} />`;
 }

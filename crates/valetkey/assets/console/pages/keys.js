@@ -1,16 +1,20 @@
 // API keys: a list, and a form whose result is shown once.
 import { html, useState } from '../lib.js';
 import { en } from '../en.js';
-import { call, get, post, useData } from '../api.js';
-import { Copy, Danger, Empty, ErrorNote, Field, Heading, Icon, Loading, Table, Time, toast } from '../ui.js';
+import { call, getPage, post, useData } from '../api.js';
+import { Copy, Danger, ErrorNote, Field, Filters, Heading, Icon, Loading, Nothing, Pages, Table, Time, toast } from '../ui.js';
 import { go, href, place } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';
 
 const PATH = '/api/security/api_keys';
+const PAGE = 25;
 
-export function Keys() {
-  const { data, error, loading, reload } = useData((signal) => get(PATH, {}, signal), []);
+export function Keys({ query }) {
+  const { search, after } = query;
+  const { data, error, loading, reload } = useData(
+    (signal) => getPage(`${PATH}/_search`, { search, after, limit: PAGE }, 'keys', signal), [search, after]);
+  const rows = data?.keys ?? [];
   const create = html`<a class="button" href=${href('/keys/new')}><${Icon} name="plus" /> ${en.keys.new}</a>`;
   const remove = (key) => async () => {
     await call('DELETE', `${PATH}/${encodeURIComponent(key.id)}`);
@@ -28,10 +32,12 @@ export function Keys() {
     { name: 'delete', title: '', end: true, cell: (k) => html`<${Danger} label=${en.common.delete} name=${`${en.common.delete}: ${shown(k.name)}`} title=${en.keys.deleteTitle(shown(k.name, 60))} text=${en.keys.deleteText} verb=${en.common.delete} onConfirm=${remove(k)} />` },
   ];
   return html`<${Heading} title=${en.keys.title} lead=${en.keys.lead}>${create}<//>
+    ${(search || after || rows.length > 0) && html`<${Filters} path="/keys" query=${query} fields=${[{ name: 'search', label: en.keys.search }]} />`}
     <${ErrorNote} error=${error} retry=${reload} />
     ${loading && !data && html`<${Loading} />`}
-    ${data && !data.length && html`<${Empty} icon="keys" title=${en.keys.empty} text=${en.keys.emptyText}>${create}<//>`}
-    ${data?.length > 0 && html`<${Table} label=${en.keys.title} columns=${columns} rows=${data} id=${(k) => k.id} />`}`;
+    ${data && !rows.length && html`<${Nothing} icon="keys" filtered=${search} after=${after} next=${data.next} words=${en.keys}>${create}<//>`}
+    ${rows.length > 0 && html`<${Table} label=${en.keys.title} columns=${columns} rows=${rows} id=${(k) => k.id} />`}
+    <${Pages} path="/keys" query=${query} next=${data?.next} found=${rows.length > 0} />`;
 }
 
 export function NewKey() {
