@@ -92,7 +92,7 @@ impl Drop for Payload {
 }
 
 impl Engine {
-    /// Starts a flow for the caller.
+    /// Starts a flow for the caller; for a connection that is shared, it takes the right to change the connector too.
     pub async fn start_flow(&self, caller: &Caller, id: &ConnectorId, start: StartFlow) -> Result<StartedFlow> {
         caller.need(Privilege::OauthConnect)?;
         let connector = self.connector(&caller.principal, id).await?;
@@ -104,6 +104,10 @@ impl Engine {
             ));
         }
         let owner = connector.owner_for(&caller.principal)?;
+        if owner == Owner::Shared {
+            // Whoever connects it chooses the account that everybody uses, as whoever ends it takes it from everybody.
+            caller.need(Privilege::ConnectorsWrite)?;
+        }
         self.take_limit("authorize", &caller.limit_subject(), self.settings.authorize_limit)
             .await?;
         let base = self.public_base_url()?;

@@ -46,7 +46,7 @@ pub(crate) async fn connectors(port: u16, numbers: Range<u64>, all: u64) -> Resu
                     .header("authorization", format!("ApiKey {KEY}"))
                     .json(&json!({
                         "name": format!("The {name} {number}"), "connector_type_id": ".http",
-                        "auth_mode": if number % 2 == 0 { "shared" } else { "per-user" },
+                        "auth_mode": if number.is_multiple_of(2) { "shared" } else { "per-user" },
                         "config": {"baseUrl": "https://api.example.com"},
                         "secrets": {"authType": "oauth_authorization_code",
                             "authorizationUrl": "https://as.example.com/authorize",
@@ -161,7 +161,7 @@ fn key(number: u64) -> Result<KeyRow> {
         hash: Digest([0; 32]),
         privileges: vec!["connectors:read".to_owned()],
         // Every second one is another space's.
-        spaces: vec![if number % 2 == 0 { "default" } else { "other" }.to_owned()],
+        spaces: vec![if number.is_multiple_of(2) { "default" } else { "other" }.to_owned()],
         profile_uid: None,
         connectors: None,
         actions: None,

@@ -28,7 +28,7 @@ pub(crate) struct DisconnectOwner {
     connection: Connection,
 }
 
-/// The connections of the space, of all owners. A page can have fewer than asked for, even none, although there are more:
+/// The connections of the space, of all owners: with `connectors:write` or `audit:read`. A page can have fewer than asked for, even none, although there are more:
 /// go on while there is a `next`.
 #[utoipa::path(get, path = "/api/actions/connections", tag = "connect",
     params(

@@ -41,6 +41,9 @@ const NEEDS: &str = "
     POST   /api/actions/connector/api/_oauth_disconnect         oauth:connect
     POST   /api/actions/connector/shared/_oauth_disconnect      connectors:write
     POST   /api/actions/connectors/_me/auth_status              connectors:read oauth:connect
+    GET    /api/actions/connections                             connectors:write audit:read
+    GET    /api/actions/connections/_me                         connectors:read oauth:connect
+    POST   /api/actions/connections/_disconnect                 connectors:write
     POST   /api/actions/connector/api/_oauth_access_token       tokens:read
     GET    /api/audit                                           audit:read
     GET    /api/security/api_keys                               keys:write
@@ -83,6 +86,7 @@ fn body_of(path: &str) -> Value {
         "connector" | "new" => json!({"name": "x", "connector_type_id": ".none"}),
         "_execute" => json!({"params": {"subAction": "request", "subActionParams": {"path": "/api/whoami"}}}),
         "_oauth_cancel" => json!({"state": "x"}),
+        "_disconnect" => json!({"connector_id": "shared", "owner": "shared"}),
         "api_keys" => json!({"name": "x", "privileges": ["keys:write"], "profileUid": "u1"}),
         _ => json!({}),
     }
@@ -127,6 +131,20 @@ async fn d12_each_privilege_opens_its_routes_and_no_other() {
         }
     }
     stage.admin.get("/api/actions/connector/api").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_shared_account_is_chosen_by_those_who_may_end_it() {
+    let stage = stage().await;
+    for privileges in [&["oauth:connect", "connectors:read"][..], &["connectors:write"]] {
+        let key = stage.admin.make_key(privileges, json!({"profileUid": "u1"})).await;
+        let started = key.on("shared", "_start_oauth_flow", json!({})).await;
+        started.refused(403, "privilege_missing");
+        let sent_on = key.get("/api/actions/connector/shared/oauth/start").await;
+        sent_on.refused(403, "privilege_missing");
+    }
+    let both = stage.admin.make_key(&["oauth:connect", "connectors:write"], json!({})).await;
+    both.on("shared", "_start_oauth_flow", json!({})).await.expect(200);
 }
 
 #[tokio::test]
