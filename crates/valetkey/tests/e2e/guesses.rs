@@ -93,7 +93,7 @@ async fn d36_a_connect_link_is_good_for_its_own_flow_and_nothing_else() {
 #[tokio::test]
 async fn d34_empty_guessable_and_published_secrets_end_the_start() {
     let zeros = "00".repeat(32);
-    let counted: String = (0..32).map(|n| format!("{n:02x}")).collect();
+    let counted = (0..32).map(|n| format!("{n:02x}")).collect::<Vec<_>>().concat();
     let cases = [
         ("MASTER_KEY", "", "master_key must not be empty"),
         ("MASTER_KEY", zeros.as_str(), "must be random"),
