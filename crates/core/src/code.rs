@@ -71,6 +71,8 @@ codes! {
     UnknownField = "unknown_field",
     /// The body is larger than allowed.
     BodyTooLarge = "body_too_large",
+    /// The body did not come in time.
+    BodyTooSlow = "body_too_slow",
     /// The body is not `application/json`, or is compressed.
     UnsupportedMediaType = "unsupported_media_type",
     /// The space id breaks its rules.

@@ -300,6 +300,7 @@ impl App {
         let workers = Workers::start().context("the threads that serve cannot be started")?;
         crate::http::serve(
             self.listener,
+            crate::system::take_descriptors(),
             self.front,
             &workers,
             self.connections.clone(),

@@ -42,3 +42,22 @@ pub(crate) fn harden() {
         tracing::warn!(%error, "the process cannot be made undumpable");
     }
 }
+
+/// Lets the process have as many descriptors as it may, and says how many those are. What a shell gives it at first is
+/// meant for programs that still use `select`.
+pub(crate) fn take_descriptors() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let taken = match setrlimit(Resource::Nofile, wanted) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            tracing::debug!(%error, "the limit of descriptors cannot be raised");
+            limit.current
+        }
+    };
+    taken.unwrap_or(u64::MAX)
+}

@@ -1,5 +1,7 @@
 //! Request bodies: JSON objects only, within the limit, without duplicate or unknown members.
 
+use std::time::Duration;
+
 use axum::body::to_bytes;
 use axum::extract::{FromRequest, Path, Request};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -11,6 +13,9 @@ use super::router::AppState;
 
 /// The most that a request may bring.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// How long all of it may take.
+const BODY_TIME: Duration = Duration::from_secs(20);
 
 /// A JSON body. An empty one counts as `{}`.
 pub(crate) struct Json<T>(pub(crate) T);
@@ -34,7 +39,16 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
         if announced.is_some_and(|n| n > MAX_BODY as u64) {
             return Err(too_large());
         }
-        let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| too_large())?;
+        let bytes = tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY))
+            .await
+            .map_err(|_| {
+                let seconds = BODY_TIME.as_secs();
+                ApiError::new(
+                    ErrorCode::BodyTooSlow,
+                    format!("the body did not come within {seconds} seconds: send the request again"),
+                )
+            })?
+            .map_err(|_| too_large())?;
         if bytes.is_empty() {
             return read(b"{}").map(Self);
         }

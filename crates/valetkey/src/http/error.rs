@@ -65,6 +65,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::AuthorizationRequired => StatusCode::CONFLICT,
         C::TicketUsed => StatusCode::GONE,
         C::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        C::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
         C::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         C::TooManyFailures | C::RateLimited | C::TooManyFlows | C::TooManyCalls | C::RefreshCooldown => {
             StatusCode::TOO_MANY_REQUESTS

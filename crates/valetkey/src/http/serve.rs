@@ -1,9 +1,13 @@
 //! The listener: connections with limits on heads and time, and a stop that lets requests under way finish. Each connection
 //! is served by one of the workers.
+//!
+//! Clients that say nothing, read nothing or come in thousands must cost others nothing: a head and a body have their time,
+//! an answer that nobody takes ends its connection, and half of the descriptors are kept for providers and the store. Who
+//! comes when there is no room waits in the kernel's queue.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +17,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,27 +36,36 @@ const MAX_HEAD: usize = 64 * 1024;
 /// How long a path with its query may be.
 const MAX_TARGET: usize = 32 * 1024;
 
+/// How long a client may leave an answer lying, in milliseconds.
+const ANSWER_TIME: u32 = 20_000;
+
+/// How many connections there may be at once, if there are descriptors for them.
+const MAX_CONNECTIONS: usize = 16_384;
+
 /// How long requests under way may take once a stop began: longer than a token endpoint may take to answer.
 const DRAIN: Duration = Duration::from_secs(40);
 
-/// Accepts connections until `stopping`, then waits for the requests under way.
+/// Accepts connections until `stopping`, then waits for the requests under way. The process may have so many descriptors.
 pub(crate) async fn serve(
     listener: TcpListener,
+    descriptors: u64,
     front: Arc<Front>,
     workers: &Workers,
     tasks: TaskTracker,
     stopping: CancellationToken,
 ) {
     let graceful = GracefulShutdown::new();
+    let room = Arc::new(Semaphore::new(room(descriptors)));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &room) => accepted,
             () = stopping.cancelled() => break,
         };
-        let seated = accepted.and_then(|(stream, peer)| {
+        let seated = accepted.and_then(|(stream, peer, place)| {
             stream.set_nodelay(true)?;
+            set_tcp_user_timeout(&stream, ANSWER_TIME)?;
             let seat = workers.seat().ok_or(io::ErrorKind::NotConnected)?;
-            Ok((stream.into_std()?, peer, seat))
+            Ok((stream.into_std()?, peer, (seat, place)))
         });
         let (stream, peer, seat) = match seated {
             Ok(seated) => seated,
@@ -62,7 +77,7 @@ pub(crate) async fn serve(
             }
         };
         let connection = serve_connection(stream, peer.ip(), Arc::clone(&front), graceful.watcher());
-        let runtime = seat.runtime.clone();
+        let runtime = seat.0.runtime.clone();
         let seated = async move {
             let _seat = seat;
             if let Err(error) = connection.await {
@@ -75,6 +90,21 @@ pub(crate) async fn serve(
     if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests were still under way when the time to stop was over");
     }
+}
+
+/// How many connections there is room for.
+fn room(descriptors: u64) -> usize {
+    usize::try_from(descriptors / 2).map_or(MAX_CONNECTIONS, |half| half.clamp(1, MAX_CONNECTIONS))
+}
+
+/// The next connection, as soon as there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, place))
 }
 
 /// Serves one connection on the runtime that polls this.

@@ -143,7 +143,10 @@ async fn a_shared_account_is_chosen_by_those_who_may_end_it() {
         let sent_on = key.get("/api/actions/connector/shared/oauth/start").await;
         sent_on.refused(403, "privilege_missing");
     }
-    let both = stage.admin.make_key(&["oauth:connect", "connectors:write"], json!({})).await;
+    let both = stage
+        .admin
+        .make_key(&["oauth:connect", "connectors:write"], json!({}))
+        .await;
     both.on("shared", "_start_oauth_flow", json!({})).await.expect(200);
 }
 

@@ -179,7 +179,10 @@ async fn callers_see_their_own_connections_and_no_others() {
     let own = person.get("/api/actions/connections/_me").await.expect(200);
     assert_eq!(names(&own), [U2]);
     let person_of_a_provider = ["connectors:read", "connectors:execute", "oauth:connect"];
-    let reader = stage.admin.make_key(&person_of_a_provider, json!({"profileUid": "u2"})).await;
+    let reader = stage
+        .admin
+        .make_key(&person_of_a_provider, json!({"profileUid": "u2"}))
+        .await;
     for person in [&person, &reader] {
         let everybodys = person.get("/api/actions/connections").await;
         everybodys.refused(403, "privilege_missing");

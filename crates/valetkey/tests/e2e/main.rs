@@ -46,5 +46,6 @@ mod rotation;
 mod secrets;
 mod sessions;
 mod sign_in;
+mod slow_clients;
 mod step_up;
 mod stop;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
@@ -24,7 +25,8 @@ pub(crate) struct Setup {
     port: u16,
     env: BTreeMap<String, String>,
     admin_key: String,
-    is_disk_small: bool,
+    /// What a shell does before it becomes the process.
+    prelude: Option<&'static str>,
 }
 
 impl Setup {
@@ -38,7 +40,7 @@ impl Setup {
             port,
             env: BTreeMap::new(),
             admin_key: admin_key.clone(),
-            is_disk_small: false,
+            prelude: None,
         }
         .set("LISTEN", &format!("127.0.0.1:{port}"))
         .set("PUBLIC_BASE_URL", &format!("http://127.0.0.1:{port}"))
@@ -76,10 +78,18 @@ impl Setup {
 
     /// Lets the process have its files limited while it runs.
     pub(crate) fn on_a_small_disk(self) -> Self {
-        Self {
-            is_disk_small: true,
-            ..self
-        }
+        // A limit on files is told by a signal, which ends a process that does not ignore it.
+        self.after("trap '' XFSZ")
+    }
+
+    /// Lets the process have this many descriptors.
+    pub(crate) fn with_256_descriptors(self) -> Self {
+        self.after("ulimit -n 256")
+    }
+
+    fn after(mut self, prelude: &'static str) -> Self {
+        self.prelude = Some(prelude);
+        self
     }
 
     /// What is set, as environment variables.
@@ -270,6 +280,20 @@ impl Valetkey {
         self.start_again().await;
     }
 
+    /// How long the process has computed.
+    pub(crate) fn computed(&self) -> Duration {
+        let stat = format!("/proc/{}/stat", self.pid().as_raw_nonzero());
+        let stat = std::fs::read_to_string(stat).expect("a process status");
+        // What comes after the name, which may have spaces in it: its state first, user and system time as 12th and 13th.
+        let fields = stat.rsplit_once(')').expect("a name").1.split_whitespace();
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
     /// Resident memory, in bytes.
     pub(crate) fn resident(&self) -> u64 {
         let pid = self.process.child.id().expect("a running process");
@@ -292,10 +316,9 @@ struct Process {
 impl Process {
     fn spawn(setup: &Setup) -> Self {
         let binary = env!("CARGO_BIN_EXE_valetkey");
-        let mut command = if setup.is_disk_small {
-            // A limit on files is told by a signal, which ends a process that does not ignore it.
+        let mut command = if let Some(prelude) = setup.prelude {
             let mut shell = Command::new("/bin/sh");
-            shell.args(["-c", "trap '' XFSZ; exec \"$0\" serve", binary]);
+            shell.args(["-c", &format!("{prelude}; exec \"$0\" serve"), binary]);
             shell
         } else {
             let mut direct = Command::new(binary);

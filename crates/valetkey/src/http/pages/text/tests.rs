@@ -23,6 +23,7 @@ const NO_PAGE: &[ErrorCode] = {
         C::ValidationFailed,
         C::UnknownField,
         C::BodyTooLarge,
+        C::BodyTooSlow,
         C::UnsupportedMediaType,
         C::InvalidSpace,
         C::ConnectorNotFound,
