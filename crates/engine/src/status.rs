@@ -243,18 +243,19 @@ impl Engine {
         }
     }
 
-    /// Reads the audit log of the caller's space.
+    /// Reads the audit log of the caller's space. A narrowed key reads what concerns one of its connectors.
     pub async fn audit(&self, caller: &Caller, query: AuditQuery) -> Result<AuditPage> {
         caller.need(Privilege::AuditRead)?;
         let limit = query.limit.unwrap_or(50);
         if !(1..=200).contains(&limit) {
             return Err(Error::new(ErrorCode::ValidationFailed, "limit: must be 1 to 200"));
         }
+        let connector = readable(&caller.principal, query.connector)?;
         self.flush_audit().await?;
         let filter = AuditFilter {
             space: Some(caller.principal.space.clone()),
             kind: query.kind,
-            connector: query.connector,
+            connector,
             user: query.user,
             owner: query.owner,
             connection: query.connection,
@@ -271,6 +272,23 @@ impl Engine {
             records: entries.into_iter().map(AuditView::from).collect(),
             next,
         })
+    }
+}
+
+/// The connector that a reader of the audit log is shown the records of; `None` for all there are.
+fn readable(principal: &Principal, asked: Option<ConnectorId>) -> Result<Option<ConnectorId>> {
+    let Some(only) = &principal.key.connectors else {
+        return Ok(asked);
+    };
+    match asked.or_else(|| only.first().filter(|_| only.len() == 1).cloned()) {
+        Some(id) if principal.sees(&id) => Ok(Some(id)),
+        Some(_) => Err(Error::new(
+            ErrorCode::ConnectorNotFound,
+            "there is no such connector in this space, or you may not see it",
+        )),
+        None => Err(validation(
+            "connector: this key is for some connectors only, name one of them",
+        )),
     }
 }
 

@@ -216,6 +216,29 @@ async fn the_older_paths_are_the_same_routes() {
 }
 
 #[tokio::test]
+async fn a_narrowed_key_reads_the_history_of_what_it_names() {
+    let stage = stage().await;
+    let key = async |connectors: &[&str]| {
+        let narrow = json!({"connectors": connectors});
+        stage.admin.make_key(&["audit:read"], narrow).await
+    };
+    let one = key(&["api"]).await;
+    let records = one.get("/api/audit").await.expect(200);
+    let records = records["records"].as_array().expect("a list");
+    assert!(!records.is_empty());
+    assert!(
+        records.iter().all(|record| record["connector_id"] == "api"),
+        "{records:?}"
+    );
+    one.get("/api/audit?connector=shared")
+        .await
+        .refused(404, "connector_not_found");
+    let two = key(&["api", "shared"]).await;
+    two.get("/api/audit").await.refused(400, "validation_failed");
+    two.get("/api/audit?connector=shared").await.expect(200);
+}
+
+#[tokio::test]
 async fn a_narrowed_key_sees_and_runs_only_what_it_names() {
     let stage = stage().await;
     let narrow = json!({"connectors": ["api"], "actions": ["request"], "profileUid": "u1"});
