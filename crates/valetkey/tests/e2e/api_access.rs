@@ -227,7 +227,7 @@ async fn a_narrowed_key_reads_the_history_of_what_it_names() {
     let records = records["records"].as_array().expect("a list");
     assert!(!records.is_empty());
     assert!(
-        records.iter().all(|record| record["connector_id"] == "api"),
+        records.iter().all(|record| record["connector"] == "api"),
         "{records:?}"
     );
     one.get("/api/audit?connector=shared")
