@@ -1,6 +1,6 @@
 //! Counts of how things went.
 
-use valetkey_core::{ConnectorId, SpaceId, Timestamp};
+use valetkey_core::{ConnectorTypeId, SpaceId, Timestamp};
 
 /// What a [`TallyRow`] counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -226,10 +226,7 @@ async fn a_narrowed_key_reads_the_history_of_what_it_names() {
     let records = one.get("/api/audit").await.expect(200);
     let records = records["records"].as_array().expect("a list");
     assert!(!records.is_empty());
-    assert!(
-        records.iter().all(|record| record["connector"] == "api"),
-        "{records:?}"
-    );
+    assert!(records.iter().all(|record| record["connector"] == "api"), "{records:?}");
     one.get("/api/audit?connector=shared")
         .await
         .refused(404, "connector_not_found");
