@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use valetkey_core::{ErrorCode, KeyId, Timestamp};
+use valetkey_core::{ErrorCode, KeyId, Privilege, Timestamp};
 use valetkey_store::rows::{AuditRow, Digest, SessionRow, Standing};
 
 use super::oidc::{Credential, Ending, Unconfirmed};
@@ -182,7 +182,8 @@ impl Engine {
         failed.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Writes what the person may do now.
+    /// Writes what the person may do now, of what the session allows: rights are gained by signing in, which makes a new
+    /// secret, and never by waiting.
     async fn write_confirmed(
         &self,
         mut row: SessionRow,
@@ -190,8 +191,11 @@ impl Engine {
         asked_at: Timestamp,
         visitor: &Visitor,
     ) -> Result<SessionRow> {
-        let privileges = person.privilege_names();
-        let changed = row.privileges != privileges || row.spaces != person.spaces;
+        let before = row.privileges.as_deref().unwrap_or_default();
+        let now = person.privilege_names().unwrap_or_default();
+        let privileges = Some(common(before, &now, Privilege::Admin.as_str()));
+        let spaces = common(&row.spaces, &person.spaces, "*");
+        let changed = row.privileges != privileges || row.spaces != spaces;
         let audit = changed.then(|| {
             let audit = visitor.audit("session.change", asked_at);
             let audit = audit
@@ -201,7 +205,7 @@ impl Engine {
         });
         row.name = person.name;
         row.privileges = privileges;
-        row.spaces = person.spaces;
+        row.spaces = spaces;
         if let Some(standing) = row.standing.as_mut() {
             standing.confirmed_at = asked_at;
             standing.asked_until = asked_at;
@@ -235,6 +239,15 @@ impl Engine {
 /// Whether an identity provider opened the session; no API key has such an id together with privileges of its own.
 fn is_of_a_provider(row: &SessionRow) -> bool {
     row.privileges.is_some() && row.person.as_str().starts_with(PERSON_PREFIX)
+}
+
+/// What is in both lists, in one of which a word may stand for everything.
+fn common(before: &[String], now: &[String], everything: &str) -> Vec<String> {
+    let has = |list: &[String], word: &str| list.iter().any(|known| known == word || known == everything);
+    if has(now, everything) {
+        return before.to_vec();
+    }
+    now.iter().filter(|word| has(before, word)).cloned().collect()
 }
 
 fn unconfirmed() -> Error {
