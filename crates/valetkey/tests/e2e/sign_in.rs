@@ -241,6 +241,14 @@ async fn half_a_provider_is_refused_at_the_start() {
     let setup = Setup::new().set("OIDC__ISSUER", "https://id.example.com");
     let said = setup.start_in_vain().await;
     assert!(said.contains("oidc.client_id"), "{said}");
+    for span in ["4s", "2h", "0"] {
+        let too_often = setup.clone().set("OIDC__CLIENT_ID", "x").set("OIDC__RECHECK", span);
+        let said = too_often.start_in_vain().await;
+        assert!(
+            said.contains("oidc.recheck") && said.contains("must be 5s to 1h"),
+            "{said}"
+        );
+    }
     let everybody = setup
         .set("OIDC__CLIENT_ID", "x")
         .set("OIDC__ADMIN_ROLES", "*")
