@@ -1,4 +1,4 @@
-//! The UserInfo endpoint (`OpenID` Connect Core 1.0 section 5.3): what an issuer knows of the person of an access token.
+//! The `UserInfo` endpoint (`OpenID` Connect Core 1.0 section 5.3): what an issuer knows of the person of an access token.
 
 use http::Method;
 use http::header::AUTHORIZATION;

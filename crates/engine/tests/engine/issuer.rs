@@ -18,6 +18,10 @@ use valetkey_engine::wire::{Limits, Outcome, Wire, WireError};
 pub(crate) const ISSUER: &str = "https://id.example.com";
 
 /// What the provider says and does.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that one provider does and another does not"
+)]
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) is_up: bool,
@@ -39,7 +43,7 @@ pub(crate) struct State {
     pub(crate) is_revoked: bool,
     /// Refreshes wait for a permit.
     pub(crate) gate: Option<Arc<Semaphore>>,
-    /// The refresh tokens that were sent, and how often the UserInfo endpoint was asked.
+    /// The refresh tokens that were sent, and how often the `UserInfo` endpoint was asked.
     pub(crate) sent: Vec<String>,
     pub(crate) userinfo: usize,
 }
