@@ -151,6 +151,8 @@ carried! {
         writes put_session(row: SessionRow, audit: AuditRow) -> ();
         reads get_session(hash: &Digest) -> Option<SessionRow>;
         writes touch_session(hash: &Digest, at: Timestamp) -> ();
+        writes claim_ask(hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> bool;
+        writes renew_session(row: SessionRow, audit: Option<AuditRow>) -> bool;
         writes delete_session(hash: &Digest, audit: AuditRow) -> bool;
         writes delete_sessions_of(person: &KeyId, audit: AuditRow) -> u64;
         writes put_sign_in_link(hash: Digest, expires_at: Timestamp, audit: AuditRow) -> ();

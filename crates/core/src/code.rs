@@ -43,6 +43,10 @@ codes! {
     CrossSiteRequest = "cross_site_request",
     /// The sign-in at the identity provider is too old, or was begun in another browser.
     SignInInvalid = "sign_in_invalid",
+    /// The identity provider no longer stands by the session: it has ended.
+    SessionRevoked = "session_revoked",
+    /// The identity provider cannot be asked whether the session may go on.
+    SessionUnconfirmed = "session_unconfirmed",
     /// The identity provider gives this person no role here.
     SignInNotAllowed = "sign_in_not_allowed",
     /// What the identity provider sent does not prove who signed in.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use valetkey_core::{
     ConnectionKey, ConnectorId, ErrorCode, KeyGrant, KeyId, Owner, Principal, Privilege, SpaceId, Timestamp,
 };
-use valetkey_store::rows::AuditRow;
+use valetkey_store::rows::{AuditRow, SessionRow};
 
 use crate::error::{Error, Result};
 use crate::session::Visitor;
@@ -96,6 +96,13 @@ impl Audit {
         self.0.space = Some(visitor.space.clone());
         self.0.request_id = Some(visitor.request_id.to_string());
         self.0.address = Some(visitor.address.to_string());
+        self
+    }
+
+    /// Whose session it is about.
+    pub(crate) fn person(mut self, session: &SessionRow) -> Self {
+        self.0.key = Some(session.person.clone());
+        self.0.user.clone_from(&session.profile_uid);
         self
     }
 

@@ -5,7 +5,7 @@
 //! sealed anew anyway. So a refresh can never be undone by it, and several processes do no harm to each other.
 //!
 //! Nothing about a pass is stored. After a crash it starts over, and passes over what is current already with one look.
-//! Flows and jobs are left as they are: they end by themselves long before anybody takes the older keys away, and nobody
+//! Sessions, flows and jobs are left as they are: they end by themselves long before anybody takes the older keys away, and nobody
 //! does.
 
 use std::time::Duration;

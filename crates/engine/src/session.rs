@@ -2,23 +2,27 @@
 //!
 //! A session is a random text in a cookie; the store knows a keyed hash of it, as it does of an API key. Nothing of a
 //! session is kept in memory, so that one that was ended is ended everywhere with the same write. A session that was opened
-//! with an API key allows what the key allows at the moment of each request, and ends with the key.
+//! with an API key allows what the key allows at the moment of each request, and ends with the key (`live`). One that an
+//! identity provider opened is confirmed by it again and again, and ends when it is not (`standing`).
 
+mod live;
 mod oidc;
+mod standing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use valetkey_core::encode::base64url;
-use valetkey_core::{ErrorCode, KeyGrant, KeyId, Principal, Privilege, ProfileUid, Secret, SpaceId, Timestamp};
+use valetkey_core::{ErrorCode, KeyId, Privilege, ProfileUid, Secret, SpaceId, Timestamp};
 use valetkey_store::rows::{Digest, SessionRow};
 
 use crate::Engine;
 use crate::caller::Audit;
 use crate::error::{Error, Result};
-use crate::key::{acting_user, grant_of, privileges_of};
+use oidc::Credential;
 
+pub(crate) use live::Live;
 pub(crate) use oidc::Providers;
 pub use oidc::{Arrival, Departure};
 
@@ -84,30 +88,15 @@ pub(crate) struct Person {
     pub(crate) spaces: Vec<String>,
     /// When the session ends at the latest, if something else ends before it.
     pub(crate) until: Option<Timestamp>,
+    /// What the identity provider is asked with again, if there is one and it can be asked.
+    pub(crate) credential: Option<Credential>,
 }
 
-/// A session that has not ended, with what it allows now.
-pub(crate) struct Live {
-    pub(crate) row: SessionRow,
-    pub(crate) grant: Arc<KeyGrant>,
-}
-
-impl Live {
-    /// What every request of this session is made with.
-    fn principal(self, space: &SpaceId, act_as: Option<&str>) -> Result<Principal> {
-        if !self.grant.valid_in(space.as_str()) {
-            return Err(Error::new(
-                ErrorCode::SpaceNotAllowed,
-                format!("this session is not valid in the space {space}"),
-            ));
-        }
-        let user = acting_user(&self.grant, act_as)?.or(self.row.profile_uid);
-        Ok(Principal {
-            key: self.grant,
-            user,
-            space: space.clone(),
-            in_session: true,
-        })
+impl Person {
+    /// The privileges as they are stored.
+    fn privilege_names(&self) -> Option<Vec<String>> {
+        let names = |all: &Vec<Privilege>| all.iter().map(|p| p.as_str().to_owned()).collect();
+        self.privileges.as_ref().map(names)
     }
 }
 
@@ -126,6 +115,7 @@ impl Engine {
             privileges: None,
             spaces: known.grant.spaces.iter().cloned().collect(),
             until: known.expires_at,
+            credential: None,
         };
         self.welcome(person, before, "key", visitor).await
     }
@@ -149,6 +139,7 @@ impl Engine {
             privileges: Some(vec![Privilege::Admin]),
             spaces: vec!["*".to_owned()],
             until: None,
+            credential: None,
         };
         self.welcome(person, before, "link", visitor).await
     }
@@ -178,24 +169,27 @@ impl Engine {
         let secret = Secret::new(base64url(&self.rng.bytes::<32>()));
         let now = self.clock.now();
         let longest = now.plus(self.settings.session_lifetime);
+        let hash = self.hash_session(secret.expose());
+        let standing = person.credential.as_ref();
+        let standing = standing.map(|credential| self.first_standing(&hash, &person.id, credential, now));
         let row = SessionRow {
-            hash: self.hash_session(secret.expose()),
+            hash,
+            privileges: person.privilege_names(),
             person: person.id,
             name: person.name,
             profile_uid: person.profile_uid,
-            privileges: person
-                .privileges
-                .map(|all| all.iter().map(|p| p.as_str().to_owned()).collect()),
             spaces: person.spaces,
+            standing: standing.transpose()?,
             created_at: now,
             seen_at: now,
             expires_at: person.until.map_or(longest, |until| until.min(longest)),
         };
-        let mut audit = visitor.audit("session.start", now).detail("method", method).row();
-        audit.key = Some(row.person.clone());
-        audit.user.clone_from(&row.profile_uid);
+        let audit = visitor
+            .audit("session.start", now)
+            .detail("method", method)
+            .person(&row);
         let seconds = row.expires_at.since(now).as_secs().max(1);
-        self.store.put_session(row.clone(), audit).await?;
+        self.store.put_session(row.clone(), audit.row()).await?;
         let live = self.live(row).await?.ok_or_else(session_ended)?;
         Ok(NewSession {
             secret,
@@ -209,26 +203,14 @@ impl Engine {
         Ok(self.live_session(secret).await?.map(|live| self.session_view(&live)))
     }
 
-    /// Says who calls with a session: the person, or the user that `act_as` names.
-    pub async fn authenticate_session(&self, secret: &str, space: &SpaceId, act_as: Option<&str>) -> Result<Principal> {
-        let live = self.live_session(secret).await?.ok_or_else(session_ended)?;
-        let now = self.clock.now();
-        if now.since(live.row.seen_at) >= NOTE_USE_EVERY {
-            self.store.touch_session(&live.row.hash, now).await?;
-        }
-        live.principal(space, act_as)
-    }
-
     /// Ends a session. That there is none is no error: there is nothing left to do.
     pub async fn sign_out(&self, secret: &str, visitor: &Visitor) -> Result<()> {
         let hash = self.hash_session(secret);
         let Some(row) = self.store.get_session(&hash).await? else {
             return Ok(());
         };
-        let mut audit = visitor.audit("session.end", self.clock.now()).row();
-        audit.key = Some(row.person);
-        audit.user = row.profile_uid;
-        self.store.delete_session(&hash, audit).await?;
+        let audit = visitor.audit("session.end", self.clock.now()).person(&row);
+        self.store.delete_session(&hash, audit.row()).await?;
         Ok(())
     }
 
@@ -236,52 +218,9 @@ impl Engine {
     pub async fn sign_out_everywhere(&self, secret: &str, visitor: &Visitor) -> Result<()> {
         let live = self.live_session(secret).await?.ok_or_else(session_ended)?;
         let audit = visitor.audit("session.end", self.clock.now());
-        let mut audit = audit.detail("all", true).row();
-        audit.key = Some(live.row.person.clone());
-        audit.user = live.row.profile_uid;
-        self.store.delete_sessions_of(&live.row.person, audit).await?;
+        let audit = audit.detail("all", true).person(&live.row);
+        self.store.delete_sessions_of(&live.row.person, audit.row()).await?;
         Ok(())
-    }
-
-    /// The session, if it has not ended by itself or with what it was opened with.
-    pub(crate) async fn live_session(&self, secret: &str) -> Result<Option<Live>> {
-        let row = self.store.get_session(&self.hash_session(secret)).await?;
-        let now = self.clock.now();
-        let row = row.filter(|row| now < row.expires_at && now < row.seen_at.plus(self.settings.session_idle));
-        match row {
-            Some(row) => self.live(row).await,
-            None => Ok(None),
-        }
-    }
-
-    /// A session with what it allows now.
-    async fn live(&self, row: SessionRow) -> Result<Option<Live>> {
-        let grant = if let Some(names) = &row.privileges {
-            let privileges = privileges_of(&row.person, names)?;
-            // Who may act for anybody is bound to nobody, and so may hand out keys for others.
-            let bound = row.profile_uid.clone();
-            KeyGrant {
-                id: row.person.clone(),
-                name: row.name.clone(),
-                spaces: row.spaces.iter().cloned().collect(),
-                profile_uid: bound.filter(|_| !privileges.allow(Privilege::UsersActAs)),
-                privileges,
-                connectors: None,
-                actions: None,
-            }
-        } else {
-            let key = self.store.get_key(&row.person).await?;
-            // A key that was deleted and made again from the same text is another key.
-            let key = key.filter(|key| key.created_at <= row.created_at);
-            let Some(key) = key.filter(|key| key.expires_at.is_none_or(|end| self.clock.now() < end)) else {
-                return Ok(None);
-            };
-            grant_of(&key)?
-        };
-        Ok(Some(Live {
-            row,
-            grant: Arc::new(grant),
-        }))
     }
 
     fn session_view(&self, live: &Live) -> SessionView {

@@ -59,6 +59,8 @@ pub struct OidcSettings {
     pub user_roles: Vec<String>,
     /// Where those people may do so.
     pub user_spaces: Vec<String>,
+    /// After how long it is asked again what a person who is signed in may do.
+    pub recheck: Duration,
 }
 
 /// The engine's settings.

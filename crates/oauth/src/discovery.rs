@@ -22,6 +22,8 @@ pub struct Metadata {
     pub token_endpoint: Url,
     /// Where the keys are that it signs with (RFC 7517).
     pub jwks_uri: Option<Url>,
+    /// Where an access token is traded for what is known of its person (`OpenID Connect` Core section 5.3).
+    pub userinfo_endpoint: Option<Url>,
     /// Where tokens are revoked (RFC 7009).
     pub revocation_endpoint: Option<Url>,
     /// Where authorization requests are pushed (RFC 9126).
@@ -117,6 +119,7 @@ pub fn read_metadata(issuer: &str, response: &Response) -> Result<Metadata, Disc
         authorization_endpoint: required("authorization_endpoint")?,
         token_endpoint: required("token_endpoint")?,
         jwks_uri: endpoint("jwks_uri")?,
+        userinfo_endpoint: endpoint("userinfo_endpoint")?,
         revocation_endpoint: endpoint("revocation_endpoint")?,
         pushed_authorization_request_endpoint: endpoint("pushed_authorization_request_endpoint")?,
         require_pushed_authorization_requests: flag(&document, "require_pushed_authorization_requests")?,

@@ -55,6 +55,7 @@ pub mod revoke;
 pub mod step_up;
 mod text;
 pub mod token;
+pub mod userinfo;
 
 pub use discovery::{DiscoveryError, Metadata, metadata_request, metadata_urls, read_metadata};
 pub use flow::{
@@ -67,6 +68,7 @@ pub use response::{TokenError, Tokens, read_refresh_response, read_token_respons
 pub use revoke::{Revocation, read_revocation, revocation_request};
 pub use step_up::{StepUp, read_step_up};
 pub use token::{Client, Grant, TokenRequest, TokenRequestError};
+pub use userinfo::{UserInfo, UserInfoError, read_userinfo, userinfo_request};
 
 /// The largest answer that is read: 1 MiB. The wire should stop there too.
 pub const MAX_BODY: usize = 1 << 20;

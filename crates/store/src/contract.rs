@@ -110,6 +110,14 @@ pub trait Sessions: Send + Sync {
     /// Notes when a session was last used; the time is only ever raised. One that is gone is passed over.
     async fn touch_session(&self, hash: &Digest, at: Timestamp) -> Result<()>;
 
+    /// Takes the next turn at asking the identity provider about a session, until `until`: of all that know of the same
+    /// number of `asks`, one gets `true`, unless somebody else's turn lasts beyond `now`.
+    async fn claim_ask(&self, hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> Result<bool>;
+
+    /// Writes what a session is called, allows and where, and its standing, if its number of `asks` is still the row's.
+    /// `false` if it is another one or the session is gone, and nothing was written.
+    async fn renew_session(&self, row: SessionRow, audit: Option<AuditRow>) -> Result<bool>;
+
     /// Removes a session. `false` if there was none, and nothing was written.
     async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool>;
 

@@ -186,6 +186,21 @@ pub struct SessionRow {
     pub seen_at: Timestamp,
     /// When it ends, whatever happens.
     pub expires_at: Timestamp,
+    /// How the identity provider is asked again, if one signed the person in and can be asked.
+    pub standing: Option<Standing>,
+}
+
+/// What keeps a session in step with the identity provider that signed the person in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// What the provider is asked with, sealed.
+    pub sealed: Sealed,
+    /// When the provider last said what the person may do.
+    pub confirmed_at: Timestamp,
+    /// How often it was asked since the person signed in. Whoever asked writes only if nobody asked after that.
+    pub asks: i64,
+    /// Before this, nobody else asks.
+    pub asked_until: Timestamp,
 }
 
 /// An API key.

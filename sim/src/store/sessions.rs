@@ -28,6 +28,34 @@ impl Sessions for MemoryStore {
         Ok(())
     }
 
+    async fn claim_ask(&self, hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let mut tables = self.lock();
+        let standing = tables.sessions.get_mut(&hash.0).and_then(|row| row.standing.as_mut());
+        let free = standing.filter(|standing| standing.asks == asks && standing.asked_until <= now);
+        Ok(free.is_some_and(|standing| {
+            standing.asks += 1;
+            standing.asked_until = until;
+            true
+        }))
+    }
+
+    async fn renew_session(&self, row: SessionRow, audit: Option<AuditRow>) -> Result<bool> {
+        let mut tables = self.lock();
+        let asks = |row: &SessionRow| row.standing.as_ref().map(|standing| standing.asks);
+        let stored = tables.sessions.get_mut(&row.hash.0);
+        let Some(stored) = stored.filter(|stored| row.standing.is_some() && asks(stored) == asks(&row)) else {
+            return Ok(false);
+        };
+        stored.name = row.name;
+        stored.privileges = row.privileges;
+        stored.spaces = row.spaces;
+        stored.standing = row.standing;
+        if let Some(audit) = audit {
+            audit::append(&mut tables, &audit);
+        }
+        Ok(true)
+    }
+
     async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool> {
         let mut tables = self.lock();
         let found = tables.sessions.remove(&hash.0).is_some();

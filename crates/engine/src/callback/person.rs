@@ -7,7 +7,7 @@ use valetkey_store::rows::FlowRow;
 use super::{CallbackPage, CallbackRequest};
 use crate::Engine;
 use crate::error::{Error, Result};
-use crate::session::Live;
+use crate::session::{Live, Visitor};
 
 /// Whether a session started this flow: it has no ticket, because the session is what binds it.
 pub(super) fn in_session(flow: &FlowRow) -> bool {
@@ -17,11 +17,18 @@ pub(super) fn in_session(flow: &FlowRow) -> bool {
 impl Engine {
     /// Who is signed in in the browser that comes back, where the flow asks for that.
     pub(super) async fn person_of(&self, flow: Option<&FlowRow>, request: &CallbackRequest) -> Result<Option<Live>> {
-        let asks = flow.is_some_and(in_session);
-        match request.cookies.get(self.session_cookie()) {
-            Some(secret) if asks => self.live_session(secret).await,
-            _ => Ok(None),
-        }
+        let Some(flow) = flow.filter(|flow| in_session(flow)) else {
+            return Ok(None);
+        };
+        let Some(secret) = request.cookies.get(self.session_cookie()) else {
+            return Ok(None);
+        };
+        let visitor = Visitor {
+            space: flow.key.space.clone(),
+            address: request.address.as_str().into(),
+            request_id: request.request_id.as_str().into(),
+        };
+        self.person_in_session(secret, &visitor).await
     }
 }
 

@@ -4,10 +4,14 @@
 //! go afterwards, under a MAC of ours; `state`, `nonce` and the PKCE verifier are derived from it. So a callback counts in
 //! the browser that began, on any replica, for ten minutes; and the code works once at the provider.
 //!
-//! A person is the pair of issuer and subject, and nothing else: an e-mail address names nobody.
+//! A person is the pair of issuer and subject, and nothing else: an e-mail address names nobody. What the provider is asked
+//! with later on, whether the person may still do what the session allows, is a `credential`; asking is in `renewal`.
 
+mod credential;
+mod exchange;
 mod person;
 mod provider;
+mod renewal;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,16 +21,15 @@ use subtle::ConstantTimeEq as _;
 use url::Url;
 use valetkey_core::encode::{base64url, from_base64url};
 use valetkey_core::{ErrorCode, Secret, Timestamp};
-use valetkey_oauth::id_token::{ExpectedIdToken, IdToken, IdTokenError, read_id_token};
-use valetkey_oauth::{AuthorizationRequest, Callback, Grant, TokenRequest};
+use valetkey_oauth::AuthorizationRequest;
 
 use super::{NewSession, Visitor};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::settings::OidcSettings;
-use crate::wire::Outcome;
-use provider::Provider;
+pub(crate) use credential::Credential;
 pub(crate) use provider::Providers;
+pub(super) use renewal::{Ending, Unconfirmed};
 
 /// How long a person may take at the provider.
 const LIFETIME: Duration = Duration::from_secs(600);
@@ -158,88 +161,14 @@ impl Engine {
             let refusal = Error::new(error.code(), "the identity provider did not sign you in; try again");
             return Err(refusal.because(error.error()));
         }
-        let token = self.exchange_sign_in(&provider, &callback, &begun).await?;
-        let id = self.read_identity(oidc, &provider, token.expose(), &begun).await?;
-        let person = person::person(oidc, &id)?;
+        let person = self.exchange_sign_in(oidc, &provider, &callback, &begun).await?;
         Ok(Arrival {
             session: self.welcome(person, before, "oidc", visitor).await?,
             to: begun.to,
         })
     }
 
-    /// Trades the code for the ID token.
-    async fn exchange_sign_in(
-        &self,
-        provider: &Provider,
-        callback: &Callback,
-        begun: &Begun,
-    ) -> Result<Secret<String>> {
-        let code = callback.code.as_ref().ok_or_else(strange)?;
-        let verifier = Secret::new(self.derived("verifier", &begun.text));
-        let redirect_uri = self.oidc_redirect_uri()?;
-        let request = TokenRequest {
-            profile: &provider.profile,
-            endpoint: &provider.metadata.token_endpoint,
-            client: &provider.client,
-            grant: Grant::AuthorizationCode {
-                code,
-                redirect_uri: &redirect_uri,
-                verifier: Some(&verifier),
-            },
-            scopes: &[],
-            resource: None,
-            extra_params: &BTreeMap::new(),
-        };
-        let request = request.request().map_err(Error::internal)?;
-        let response = match self.wire.send_token(request, self.settings.token_timeout).await {
-            Outcome::Answered(response) => response,
-            Outcome::NotSent(error) | Outcome::Uncertain(error) => {
-                return Err(provider::unavailable(
-                    "the identity provider cannot be reached now",
-                    error,
-                ));
-            }
-        };
-        valetkey_oauth::read_token_response(&provider.profile, &response).map_err(|error| {
-            let error = crate::refresh::masked(error, &provider.client, code);
-            Error::new(
-                error.code(),
-                "the identity provider did not accept the sign-in; try again",
-            )
-            .because(error)
-        })?;
-        let answer = valetkey_oauth::json::object(&response.body);
-        let token = answer.as_ref().and_then(|answer| answer.get("id_token")?.as_str());
-        let missing = || invalid("the answer has no id_token: the scope must have openid in it");
-        token.map(Secret::from).ok_or_else(missing)
-    }
-
-    /// Who the ID token says it is. A key that is not known is looked for once more: providers change them.
-    async fn read_identity(
-        &self,
-        oidc: &OidcSettings,
-        provider: &Provider,
-        token: &str,
-        begun: &Begun,
-    ) -> Result<IdToken> {
-        let nonce = self.derived("nonce", &begun.text);
-        let expected = ExpectedIdToken {
-            issuer: &oidc.issuer,
-            client_id: &oidc.client_id,
-            nonce: &nonce,
-            now: self.clock.now(),
-        };
-        let read = match read_id_token(token, &provider.keys, &expected) {
-            Err(IdTokenError::UnknownKey) => {
-                let newer = self.provider(oidc, true).await?;
-                read_id_token(token, &newer.keys, &expected)
-            }
-            read => read,
-        };
-        read.map_err(invalid)
-    }
-
-    fn oidc(&self) -> Result<&OidcSettings> {
+    pub(super) fn oidc(&self) -> Result<&OidcSettings> {
         self.settings.oidc.as_ref().ok_or_else(|| {
             Error::new(
                 ErrorCode::RouteNotFound,

@@ -292,6 +292,14 @@ impl Sessions for Faults {
         pass!(self, touch_session(hash, at))
     }
 
+    async fn claim_ask(&self, hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> Result<bool> {
+        pass!(self, claim_ask(hash, asks, now, until))
+    }
+
+    async fn renew_session(&self, row: SessionRow, audit: Option<AuditRow>) -> Result<bool> {
+        pass!(self, renew_session(row, audit))
+    }
+
     async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool> {
         pass!(self, delete_session(hash, audit))
     }

@@ -9,22 +9,24 @@ use crate::support::House;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Opens a session; what goes into the cookie.
-async fn sign_in(house: &House) -> String {
-    let link = house.engine.new_sign_in_link().await.expect("a link");
-    let visitor = Visitor {
+pub(crate) fn visitor() -> Visitor {
+    Visitor {
         space: SpaceId::default_space(),
         address: "192.0.2.1".into(),
         request_id: "a request".into(),
-    };
-    let session = house.engine.sign_in_with_link(link.expose(), None, &visitor).await;
+    }
+}
+
+/// Opens a session; what goes into the cookie.
+async fn sign_in(house: &House) -> String {
+    let link = house.engine.new_sign_in_link().await.expect("a link");
+    let session = house.engine.sign_in_with_link(link.expose(), None, &visitor()).await;
     session.expect("a session").secret.expose().clone()
 }
 
 /// Uses a session.
 async fn works(house: &House, secret: &str) -> bool {
-    let space = SpaceId::default_space();
-    match house.engine.authenticate_session(secret, &space, None).await {
+    match house.engine.authenticate_session(secret, &visitor(), None).await {
         Ok(_) => true,
         Err(error) => {
             assert_eq!(error.code, ErrorCode::Unauthenticated);

@@ -69,6 +69,7 @@ fn rfc8414_section_3_where_metadata_is() {
 #[test]
 fn metadata_is_read() {
     let metadata = read(&json!({
+        "userinfo_endpoint": "https://server.example.com/me",
         "revocation_endpoint": "https://server.example.com/revoke",
         "pushed_authorization_request_endpoint": "https://server.example.com/par",
         "require_pushed_authorization_requests": true,
@@ -78,6 +79,7 @@ fn metadata_is_read() {
     }))
     .expect("metadata");
     assert_eq!(metadata.token_endpoint.as_str(), "https://tokens.example.net/token");
+    assert_eq!(metadata.userinfo_endpoint.expect("an endpoint").path(), "/me");
     assert_eq!(metadata.revocation_endpoint.expect("an endpoint").path(), "/revoke");
     assert_eq!(
         metadata

@@ -71,10 +71,15 @@ fn claims(changes: &Value) -> Value {
 }
 
 fn read(token: &str, keys: &SigningKeys) -> Result<IdToken, IdTokenError> {
+    read_as(token, keys, false)
+}
+
+fn read_as(token: &str, keys: &SigningKeys, is_renewed: bool) -> Result<IdToken, IdTokenError> {
     let expected = ExpectedIdToken {
         issuer: "https://id.example.com",
         client_id: "valetkey",
         nonce: "n-1",
+        is_renewed,
         now: Timestamp(NOW_S * 1_000),
     };
     read_id_token(token, keys, &expected)
@@ -128,6 +133,22 @@ fn d37_a_claim_that_is_wrong_or_missing_is_named() {
         let refused = read(&provider.token(&changes), &provider.keys()).expect_err("refused");
         assert_eq!(refused, IdTokenError::Claim(claim), "{changes}");
     }
+}
+
+#[test]
+fn a_renewed_token_has_the_same_nonce_or_none() {
+    let provider = Provider::new();
+    let renewed = |changes: Value| read_as(&provider.token(&changes), &provider.keys(), true).map(|id| id.subject);
+    for good in [json!({}), json!({"nonce": null})] {
+        assert_eq!(renewed(good), Ok("s-1".to_owned()));
+    }
+    for bad in [json!({"nonce": "n-2"}), json!({"nonce": ""}), json!({"nonce": 1})] {
+        assert_eq!(renewed(bad), Err(IdTokenError::Claim("nonce")));
+    }
+    assert_eq!(
+        renewed(json!({"iss": "https://other.example.com"})),
+        Err(IdTokenError::Claim("iss"))
+    );
 }
 
 #[test]

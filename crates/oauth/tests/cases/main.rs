@@ -12,6 +12,7 @@ mod request;
 mod revoke;
 mod shape;
 mod step_up;
+mod userinfo;
 
 use std::collections::BTreeMap;
 

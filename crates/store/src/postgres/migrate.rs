@@ -64,6 +64,12 @@ pub(super) const STEPS: &[Migration] = &[
         works_since: 1,
         sql: include_str!("../../migrations/postgres/0005_names.sql"),
     },
+    Migration {
+        number: 6,
+        name: "standing",
+        works_since: 1,
+        sql: include_str!("../../migrations/postgres/0006_standing.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself. The row with the number 0 is the one to lock.

@@ -9,22 +9,32 @@ use super::fields::{Fields, count, first, json};
 use super::values::params;
 use super::{PostgresStore, Result};
 use crate::Sessions;
-use crate::rows::{AuditRow, Digest, SessionRow};
+use crate::rows::{AuditRow, Digest, SessionRow, Standing};
 
 macro_rules! columns {
     () => {
-        "hash, person, name, profile_uid, privileges, spaces, created_at, seen_at, expires_at"
+        "hash, person, name, profile_uid, privileges, spaces, created_at, seen_at, expires_at,
+         standing, confirmed_at, asks, asked_until"
     };
 }
 
 super::statements! {
     PUT = concat!(
         "WITH added AS (
-            INSERT INTO session (", columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING 1
-         ), ", noted!("added", "$10"), " SELECT 1 FROM added"
+            INSERT INTO session (", columns!(), ") VALUES
+                ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING 1
+         ), ", noted!("added", "$14"), " SELECT 1 FROM added"
     );
     GET = concat!("SELECT ", columns!(), " FROM session WHERE hash = $1");
     TOUCH = "UPDATE session SET seen_at = $2 WHERE hash = $1 AND seen_at < $2";
+    CLAIM_ASK = "UPDATE session SET asks = asks + 1, asked_until = $4
+        WHERE hash = $1 AND asks = $2 AND asked_until <= $3 RETURNING 1";
+    RENEW = concat!(
+        "WITH renewed AS (
+            UPDATE session SET name = $3, privileges = $4, spaces = $5, standing = $6, confirmed_at = $7, asked_until = $8
+            WHERE hash = $1 AND asks = $2 RETURNING 1
+         ), ", noted!("renewed", "$9"), " SELECT 1 FROM renewed"
+    );
     DELETE = concat!(
         "WITH gone AS (DELETE FROM session WHERE hash = $1 RETURNING 1), ", noted!("gone", "$2"), " SELECT 1 FROM gone"
     );
@@ -53,6 +63,7 @@ super::statements! {
 #[async_trait]
 impl Sessions for PostgresStore {
     async fn put_session(&self, row: SessionRow, audit: AuditRow) -> Result<()> {
+        let standing = row.standing.as_ref();
         let params = params![
             &row.hash,
             row.person.as_str(),
@@ -63,6 +74,10 @@ impl Sessions for PostgresStore {
             row.created_at,
             row.seen_at,
             row.expires_at,
+            standing.map(|s| &s.sealed),
+            standing.map(|s| s.confirmed_at),
+            standing.map(|s| s.asks),
+            standing.map(|s| s.asked_until),
             audit::records([&audit]),
         ];
         self.write(PUT, &params).await.map(drop)
@@ -74,6 +89,29 @@ impl Sessions for PostgresStore {
 
     async fn touch_session(&self, hash: &Digest, at: Timestamp) -> Result<()> {
         self.write(TOUCH, &params![hash, at]).await.map(drop)
+    }
+
+    async fn claim_ask(&self, hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let params = params![hash, asks, now, until];
+        Ok(!self.write(CLAIM_ASK, &params).await?.is_empty())
+    }
+
+    async fn renew_session(&self, row: SessionRow, audit: Option<AuditRow>) -> Result<bool> {
+        let Some(standing) = &row.standing else {
+            return Ok(false);
+        };
+        let params = params![
+            &row.hash,
+            standing.asks,
+            &row.name,
+            row.privileges.as_ref().map(json).transpose()?,
+            json(&row.spaces)?,
+            &standing.sealed,
+            standing.confirmed_at,
+            standing.asked_until,
+            audit::records(&audit),
+        ];
+        Ok(!self.write(RENEW, &params).await?.is_empty())
     }
 
     async fn delete_session(&self, hash: &Digest, audit: AuditRow) -> Result<bool> {
@@ -115,5 +153,18 @@ fn from_row(row: &Row) -> Result<SessionRow> {
         created_at: fields.time()?,
         seen_at: fields.time()?,
         expires_at: fields.time()?,
+        standing: standing(&mut fields)?,
     })
+}
+
+fn standing(fields: &mut Fields<'_>) -> Result<Option<Standing>> {
+    let Some(sealed) = fields.sealed_if_any()? else {
+        return Ok(None);
+    };
+    Ok(Some(Standing {
+        sealed,
+        confirmed_at: fields.time()?,
+        asks: fields.value()?,
+        asked_until: fields.time()?,
+    }))
 }

@@ -55,6 +55,11 @@ pub(super) const STEPS: &[Migration] = &[
         name: "names",
         sql: include_str!("../../migrations/sqlite/0007_names.sql"),
     },
+    Migration {
+        number: 8,
+        name: "standing",
+        sql: include_str!("../../migrations/sqlite/0008_standing.sql"),
+    },
 ];
 
 /// Made before any migration, so it is none itself.

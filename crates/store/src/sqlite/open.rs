@@ -13,7 +13,7 @@ use crate::StoreError;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// More than there are statements, so that none is prepared twice.
-pub(super) const CACHED_STATEMENTS: usize = 96;
+pub(super) const CACHED_STATEMENTS: usize = 112;
 
 /// Refuses a library with the defect that can corrupt a database when a checkpoint meets a writer (3.7.0 to 3.51.2), and
 /// 3.52.0, which was withdrawn.

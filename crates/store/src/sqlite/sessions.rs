@@ -7,18 +7,23 @@ use valetkey_core::{KeyId, ProfileUid, Timestamp};
 use super::fields::{Fields, first, json};
 use super::{Result, SqliteStore, audit};
 use crate::Sessions;
-use crate::rows::{AuditRow, Digest, SessionRow};
+use crate::rows::{AuditRow, Digest, SessionRow, Standing};
 
 macro_rules! columns {
     () => {
-        "hash, person, name, profile_uid, privileges, spaces, created_at, seen_at, expires_at"
+        "hash, person, name, profile_uid, privileges, spaces, created_at, seen_at, expires_at,
+         standing, confirmed_at, asks, asked_until"
     };
 }
 
 super::statements! {
-    ADD = concat!("INSERT INTO session (", columns!(), ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    ADD = concat!("INSERT INTO session (", columns!(), ") VALUES
+        (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)");
     GET = concat!("SELECT ", columns!(), " FROM session WHERE hash = ?1");
     TOUCH = "UPDATE session SET seen_at = ?2 WHERE hash = ?1 AND seen_at < ?2";
+    CLAIM_ASK = "UPDATE session SET asks = asks + 1, asked_until = ?4 WHERE hash = ?1 AND asks = ?2 AND asked_until <= ?3";
+    RENEW = "UPDATE session SET name = ?3, privileges = ?4, spaces = ?5, standing = ?6, confirmed_at = ?7, asked_until = ?8
+        WHERE hash = ?1 AND asks = ?2";
     DELETE = "DELETE FROM session WHERE hash = ?1";
     DELETE_OF = "DELETE FROM session WHERE person = ?1";
     ADD_LINK = "INSERT INTO sign_in_link (hash, expires_at) VALUES (?1, ?2)";
@@ -49,6 +54,26 @@ impl Sessions for SqliteStore {
         self.write(move |conn| {
             conn.prepare_cached(TOUCH)?.execute(params![hash.0, at.0])?;
             Ok(())
+        })
+        .await
+    }
+
+    async fn claim_ask(&self, hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> Result<bool> {
+        let hash = *hash;
+        self.write(move |conn| {
+            let params = params![hash.0, asks, now.0, until.0];
+            Ok(conn.prepare_cached(CLAIM_ASK)?.execute(params)? > 0)
+        })
+        .await
+    }
+
+    async fn renew_session(&self, row: SessionRow, audit: Option<AuditRow>) -> Result<bool> {
+        self.write(move |conn| {
+            let renewed = renew(conn, &row)?;
+            match audit {
+                Some(audit) => audit::note(conn, renewed, &audit),
+                None => Ok(renewed),
+            }
         })
         .await
     }
@@ -101,6 +126,7 @@ impl Sessions for SqliteStore {
 }
 
 fn add(conn: &Connection, row: &SessionRow) -> Result<()> {
+    let standing = row.standing.as_ref();
     conn.prepare_cached(ADD)?.execute(params![
         row.hash.0,
         row.person.as_str(),
@@ -111,8 +137,29 @@ fn add(conn: &Connection, row: &SessionRow) -> Result<()> {
         row.created_at.0,
         row.seen_at.0,
         row.expires_at.0,
+        standing.map(|s| &s.sealed.0),
+        standing.map(|s| s.confirmed_at.0),
+        standing.map(|s| s.asks),
+        standing.map(|s| s.asked_until.0),
     ])?;
     Ok(())
+}
+
+fn renew(conn: &Connection, row: &SessionRow) -> Result<bool> {
+    let Some(standing) = &row.standing else {
+        return Ok(false);
+    };
+    let changed = conn.prepare_cached(RENEW)?.execute(params![
+        row.hash.0,
+        standing.asks,
+        row.name,
+        row.privileges.as_ref().map(json).transpose()?,
+        json(&row.spaces)?,
+        standing.sealed.0,
+        standing.confirmed_at.0,
+        standing.asked_until.0,
+    ])?;
+    Ok(changed > 0)
 }
 
 fn from_row(row: &Row<'_>) -> Result<SessionRow> {
@@ -127,5 +174,18 @@ fn from_row(row: &Row<'_>) -> Result<SessionRow> {
         created_at: fields.time()?,
         seen_at: fields.time()?,
         expires_at: fields.time()?,
+        standing: standing(&mut fields)?,
     })
+}
+
+fn standing(fields: &mut Fields<'_>) -> Result<Option<Standing>> {
+    let Some(sealed) = fields.sealed_if_any()? else {
+        return Ok(None);
+    };
+    Ok(Some(Standing {
+        sealed,
+        confirmed_at: fields.time()?,
+        asks: fields.value()?,
+        asked_until: fields.time()?,
+    }))
 }

@@ -8,8 +8,8 @@ use tempfile::TempDir;
 use valetkey_core::{ConnectionKey, ConnectionName, ConnectorId, Owner, ProfileUid, SpaceId, Timestamp};
 
 use super::{SqliteStore, files, migrate, open};
-use crate::rows::{AuditFilter, ConnectionRow, ConnectionState, Table, Walk};
-use crate::{AuditLog, Connections, Tallies, Transfer, Vault};
+use crate::rows::{AuditFilter, ConnectionRow, ConnectionState, Digest, Table, Walk};
+use crate::{AuditLog, Connections, Sessions, Tallies, Transfer, Vault};
 
 /// What a program that knew the first migration only wrote: something in every table.
 const OF_THE_FIRST: &str = r#"
@@ -200,4 +200,15 @@ fn what_an_older_program_writes_after_the_fifth_migration_is_complete() {
     let (_dir, path) = old(5, OF_THE_FIRST);
     let labels = "SELECT label_key FROM connection WHERE label_key IS NOT NULL";
     assert_eq!(texts(&connect(&path), labels), ["ada"]);
+}
+
+#[tokio::test]
+async fn a_session_that_an_older_program_opened_has_nobody_to_ask() {
+    let opened =
+        "INSERT INTO session (hash, person, name, profile_uid, privileges, spaces, created_at, seen_at, expires_at)
+        VALUES (zeroblob(32), 'oidc-ada', 'Ada', NULL, '[]', '[]', 1, 1, 9)";
+    let (_dir, path) = old(7, opened);
+    let store = SqliteStore::open(&path).expect("a store");
+    let session = store.get_session(&Digest([0; 32])).await.expect("read");
+    assert_eq!(session.expect("there").standing, None);
 }

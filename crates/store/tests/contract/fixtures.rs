@@ -11,7 +11,7 @@ use valetkey_core::{
 use valetkey_store::Store;
 use valetkey_store::rows::{
     AuditEntry, AuditFilter, AuditRow, ConnectionRow, ConnectionState, ConnectorRow, Digest, FlowRow, FlowState,
-    GrantRow, JobRow, KeyRow, Sealed, SessionRow,
+    GrantRow, JobRow, KeyRow, Sealed, SessionRow, Standing,
 };
 
 /// When the tests take place.
@@ -170,6 +170,20 @@ pub(crate) fn session(number: u64, person: &str) -> SessionRow {
         created_at: NOW,
         seen_at: NOW,
         expires_at: later(43_200_000),
+        standing: None,
+    }
+}
+
+/// A session whose identity provider can be asked, and was asked twice.
+pub(crate) fn confirmed_session(number: u64, person: &str) -> SessionRow {
+    SessionRow {
+        standing: Some(Standing {
+            sealed: Sealed(vec![7, 0, 255]),
+            confirmed_at: NOW,
+            asks: 2,
+            asked_until: later(10),
+        }),
+        ..session(number, person)
     }
 }
 

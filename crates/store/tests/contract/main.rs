@@ -96,6 +96,8 @@ contract! {
     sessions:
         a_session_is_read_back_as_it_was_written
         a_use_of_a_session_is_noted_and_never_taken_back
+        of_all_that_would_ask_about_a_session_one_does
+        a_session_is_renewed_by_whoever_asked_last
         a_session_that_was_ended_is_gone
         all_sessions_of_a_person_end_at_once
         a_link_signs_in_once

@@ -46,7 +46,7 @@ export async function call(method, path, body, { signal, query, stay } = {}) {
   if (answer.status === 401 && !stay) {
     const { path: from } = place();
     if (from !== '/sign-in') {
-      location.replace(href('/sign-in', { ended: 1, to: from === '/' ? '' : from + location.search }));
+      location.replace(href('/sign-in', { ...(json?.code === 'session_revoked' ? { error: json.code } : { ended: 1 }), to: from === '/' ? '' : from + location.search }));
       return new Promise(() => {});
     }
   }

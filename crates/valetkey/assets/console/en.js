@@ -38,7 +38,7 @@ export const en = {
     ended: 'Your session has ended. Sign in again to go on.', out: 'Sign out', everywhere: 'Sign out everywhere',
     everywhereText: 'All your sessions end, on this and on every other device.', done: 'You are signed out.',
     account: 'Account', space: 'Space', switchSpace: 'Switch space', go: 'Go', until: 'Session until',
-    fails: { generic: 'The sign-in with your identity provider did not work. Try again, or ask your administrator.', denied_by_user: 'The identity provider did not let you in.', sign_in_not_allowed: 'Your account may not use this service. Ask your administrator for access.', sign_in_invalid: 'This sign-in was begun in another browser, or took too long. Start again.', rate_limited: 'Too many sign-ins were tried from here. Wait some minutes, then try again.', provider_unavailable: 'Your identity provider does not answer. Try again in a while.' },
+    fails: { generic: 'The sign-in with your identity provider did not work. Try again, or ask your administrator.', denied_by_user: 'The identity provider did not let you in.', session_revoked: 'Your identity provider no longer confirms your access, so you were signed out. Sign in again, or ask your administrator.', sign_in_not_allowed: 'Your account may not use this service. Ask your administrator for access.', sign_in_invalid: 'This sign-in was begun in another browser, or took too long. Start again.', rate_limited: 'Too many sign-ins were tried from here. Wait some minutes, then try again.', provider_unavailable: 'Your identity provider does not answer. Try again in a while.' },
   },
   types: {
     title: 'Connector types', lead: 'Choose the service that you want to connect.', search: 'Search types', empty: 'No type matches',

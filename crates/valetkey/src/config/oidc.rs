@@ -1,11 +1,18 @@
 //! The settings of the identity provider at which people sign in.
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow, bail};
 use toml::Value;
 use valetkey_core::SpaceId;
 use valetkey_engine::OidcSettings;
 
 use super::{Values, base_url, non_empty, value};
+
+/// More often than this, asking would be most of what a session does.
+const SHORTEST_RECHECK: Duration = Duration::from_secs(5);
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 impl Values {
     /// The identity provider, if one is named. What it needs besides is asked for at once, and not at the first sign-in.
@@ -28,6 +35,7 @@ impl Values {
             admin_roles: self.must("oidc.admin_roles", value::list)?,
             user_roles: self.must("oidc.user_roles", value::list)?,
             user_spaces: self.must("oidc.user_spaces", spaces)?,
+            recheck: self.must("oidc.recheck", |v| value::span_within(v, SHORTEST_RECHECK, HOUR))?,
         };
         if oidc.admin_roles.is_empty() && oidc.user_roles.is_empty() {
             return Err(needs("oidc.admin_roles or oidc.user_roles"));

@@ -362,6 +362,12 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "The spaces in which they may do so; `*` for all.",
     ),
     setting(
+        "oidc.recheck",
+        Kind::Span,
+        "\"5m\"",
+        "After how long the provider is asked again what a person who is signed in may do: 5s to 1h.",
+    ),
+    setting(
         "sealing.max_key_age",
         Kind::Span,
         "\"365d\"",

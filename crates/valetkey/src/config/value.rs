@@ -61,11 +61,13 @@ pub(crate) fn span(value: &Value) -> Result<Duration> {
 pub(crate) fn span_within(value: &Value, least: Duration, most: Duration) -> Result<Duration> {
     let span = any_span(value)?;
     if !(least..=most).contains(&span) {
-        let least = match least.as_secs() {
-            short @ ..3_600 => format!("{}m", short / 60),
-            long => format!("{}h", long / 3_600),
+        let text = |span: Duration| match span.as_secs() {
+            short @ ..60 => format!("{short}s"),
+            medium @ ..3_600 => format!("{}m", medium / 60),
+            long @ ..86_400 => format!("{}h", long / 3_600),
+            longer => format!("{}d", longer / 86_400),
         };
-        bail!("must be {least} to {}d", most.as_secs() / 86_400);
+        bail!("must be {} to {}", text(least), text(most));
     }
     Ok(span)
 }

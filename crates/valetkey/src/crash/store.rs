@@ -73,6 +73,8 @@ crashing! {
         put_session(row: SessionRow, audit: AuditRow) -> ();
         get_session(hash: &Digest) -> Option<SessionRow>;
         touch_session(hash: &Digest, at: Timestamp) -> ();
+        claim_ask(hash: &Digest, asks: i64, now: Timestamp, until: Timestamp) -> bool;
+        renew_session(row: SessionRow, audit: Option<AuditRow>) -> bool;
         delete_session(hash: &Digest, audit: AuditRow) -> bool;
         delete_sessions_of(person: &KeyId, audit: AuditRow) -> u64;
         put_sign_in_link(hash: Digest, expires_at: Timestamp, audit: AuditRow) -> ();

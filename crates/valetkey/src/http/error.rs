@@ -35,7 +35,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::CodeRejected
         | C::PathInvalid
         | C::HeaderInvalid => StatusCode::BAD_REQUEST,
-        C::Unauthenticated | C::KeyExpired => StatusCode::UNAUTHORIZED,
+        C::Unauthenticated | C::KeyExpired | C::SessionRevoked => StatusCode::UNAUTHORIZED,
         C::PrivilegeMissing
         | C::SpaceNotAllowed
         | C::ActionNotAllowed
@@ -80,7 +80,7 @@ pub(crate) fn status(code: ErrorCode) -> StatusCode {
         | C::TokenUnusable
         | C::IdTokenInvalid
         | C::ResponseTooLarge => StatusCode::BAD_GATEWAY,
-        C::StoreUnavailable | C::RefreshBusy => StatusCode::SERVICE_UNAVAILABLE,
+        C::StoreUnavailable | C::RefreshBusy | C::SessionUnconfirmed => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

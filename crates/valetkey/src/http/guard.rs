@@ -11,6 +11,7 @@ use super::error::ApiError;
 use super::front::Meta;
 use super::pages::cookies;
 use super::router::AppState;
+use super::session::visitor;
 
 /// Query parameters in which people send credentials by mistake.
 const CREDENTIAL_PARAMETERS: [&str; 5] = ["api_key", "apikey", "access_token", "token", "key"];
@@ -43,7 +44,7 @@ impl FromRequestParts<AppState> for Guarded {
             Some(secret) if !parts.headers.contains_key(AUTHORIZATION) => {
                 refuse_other_sites(&parts.method, &parts.headers, true)?;
                 engine
-                    .authenticate_session(secret.expose(), &meta.space, act_as)
+                    .authenticate_session(secret.expose(), &visitor(&meta), act_as)
                     .await?
             }
             session => {

@@ -172,7 +172,9 @@ pub(crate) fn openapi() -> Value {
         "apiKey": { "type": "apiKey", "in": "header", "name": "Authorization", "description": "`ApiKey <key>`" },
         "bearer": { "type": "http", "scheme": "bearer" },
         "session": { "type": "apiKey", "in": "cookie", "name": "__Host-valetkey-session",
-            "description": "Unsafe methods also need the header `kbn-xsrf: true`. Over plain http: `valetkey-session`" },
+            "description": "Unsafe methods also need the header `kbn-xsrf: true`. Over plain http: `valetkey-session`. \
+                One that an identity provider opened is answered with 401 `session_revoked` when the provider no longer stands \
+                by it, and with 503 `session_unconfirmed` when that cannot be found out" },
     });
     let open = ["pages", "operation", "session"];
     for operations in document["paths"]

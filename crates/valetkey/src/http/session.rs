@@ -263,7 +263,8 @@ fn cookie(state: &AppState, name: &str, value: &str, seconds: u64) -> String {
     format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
-fn visitor(meta: &Meta) -> Visitor {
+/// Who knocks.
+pub(crate) fn visitor(meta: &Meta) -> Visitor {
     Visitor {
         space: meta.space.clone(),
         address: meta.address.clone(),

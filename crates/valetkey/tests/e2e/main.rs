@@ -36,6 +36,7 @@ mod oidc;
 mod page_text;
 mod pages;
 mod postgres;
+mod recheck;
 mod refresh;
 mod refresh_end;
 mod replicas;

@@ -12,18 +12,23 @@ use crate::support::valetkey::{Setup, Valetkey};
 
 const LIST: &str = "/api/actions/connectors";
 
-struct Stage {
-    valetkey: Valetkey,
-    issuer: Issuer,
+/// valetkey with an identity provider.
+pub(crate) struct Stage {
+    pub(crate) valetkey: Valetkey,
+    pub(crate) issuer: Issuer,
     _oidc: Oidc,
 }
 
 /// valetkey with an identity provider, at which `ada` is an administrator and `bob` is a user.
 async fn stage() -> Stage {
-    let setup = Setup::new();
+    stage_of(Setup::new(), "identity").await
+}
+
+/// The same with the provider's instance of this name.
+pub(crate) async fn stage_of(setup: Setup, instance: &str) -> Stage {
     let callback = format!("{}/api/session/oidc/callback", setup.base());
-    let oidc = Oidc::start(&[("identity", 60)], &[callback]).await;
-    let issuer = oidc.issuer("identity");
+    let oidc = Oidc::start(&[(instance, 60)], &[callback]).await;
+    let issuer = oidc.issuer(instance);
     let accounts = json!({
         "ada": {"roles": ["vk-admin"], "name": "Ada Lovelace", "email": "boss@example.com", "email_verified": false},
         "bob": {"roles": ["vk-user"], "email": "bob@example.com", "email_verified": true},
@@ -59,7 +64,7 @@ impl Stage {
     }
 
     /// A person signs in, and the session that comes of it.
-    async fn sign_in(&self, account: &str) -> SignedIn {
+    pub(crate) async fn sign_in(&self, account: &str) -> SignedIn {
         let mut browser = Browser::of(account);
         let callback = self.depart(&mut browser).await;
         let page = browser.open(callback.as_str()).await;
@@ -236,6 +241,14 @@ async fn half_a_provider_is_refused_at_the_start() {
     let setup = Setup::new().set("OIDC__ISSUER", "https://id.example.com");
     let said = setup.start_in_vain().await;
     assert!(said.contains("oidc.client_id"), "{said}");
+    for span in ["4s", "2h", "0"] {
+        let too_often = setup.clone().set("OIDC__CLIENT_ID", "x").set("OIDC__RECHECK", span);
+        let said = too_often.start_in_vain().await;
+        assert!(
+            said.contains("oidc.recheck") && said.contains("must be 5s to 1h"),
+            "{said}"
+        );
+    }
     let everybody = setup
         .set("OIDC__CLIENT_ID", "x")
         .set("OIDC__ADMIN_ROLES", "*")

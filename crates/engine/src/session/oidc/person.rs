@@ -8,6 +8,7 @@ use valetkey_oauth::id_token::IdToken;
 
 use crate::error::{Error, Result};
 use crate::session::Person;
+use crate::session::standing::PERSON_PREFIX;
 use crate::settings::OidcSettings;
 
 /// What a person with a role for users may do.
@@ -42,13 +43,14 @@ pub(super) fn person(oidc: &OidcSettings, id: &IdToken) -> Result<Person> {
         privileges: Some(privileges),
         spaces,
         until: None,
+        credential: None,
     })
 }
 
 /// The pair of issuer and subject, shortened. No issuer has the separator in it.
 fn uid(issuer: &str, subject: &str) -> String {
     let hash = digest::digest(&digest::SHA256, format!("{issuer}\n{subject}").as_bytes());
-    format!("oidc-{}", hex(&hash.as_ref()[..16]))
+    format!("{PERSON_PREFIX}{}", hex(&hash.as_ref()[..16]))
 }
 
 /// The roles: a text or a list of texts, in a member of this name, or below members joined by dots.
@@ -93,6 +95,7 @@ mod tests {
             admin_roles: vec!["vk-admin".to_owned()],
             user_roles: vec!["vk-user".to_owned()],
             user_spaces: vec!["default".to_owned()],
+            recheck: std::time::Duration::from_secs(300),
         }
     }
 

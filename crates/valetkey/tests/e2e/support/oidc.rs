@@ -28,7 +28,7 @@ pub(crate) struct Issuer {
 impl Oidc {
     /// Starts one instance for each name, with the lifetime of its access tokens in seconds. All of them know one client,
     /// which may be sent back to these URIs. The one named `pushed` takes pushed authorization requests only; people
-    /// sign in at the one named `identity`.
+    /// sign in at those named `identity` and `frugal`, which gives no refresh tokens.
     pub(crate) async fn start(instances: &[(&str, u64)], redirect_uris: &[String]) -> Self {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
         assert!(
@@ -40,8 +40,8 @@ impl Oidc {
         let settings = |name: &str, ttl: u64| {
             json!({"accessTtl": ttl, "pushedOnly": name == "pushed", "clients": [{
                 "client_id": super::fake::CLIENT_ID, "client_secret": client_secret, "redirect_uris": redirect_uris,
-                "grant_types": ["authorization_code", "refresh_token"],
-                "scope": if name == "identity" { "openid profile email" } else { "read write" },
+                "grant_types": if name == "frugal" { json!(["authorization_code"]) } else { json!(["authorization_code", "refresh_token"]) },
+                "scope": if matches!(name, "identity" | "frugal") { "openid profile email" } else { "read write" },
             }]})
         };
         let config: BTreeMap<_, _> = instances
@@ -129,6 +129,11 @@ impl Issuer {
     /// What ID tokens say of people from now on, besides who they are.
     pub(crate) async fn set_accounts(&self, accounts: &Value) {
         self.tell("accounts", accounts).await;
+    }
+
+    /// Forgets faults, and what was counted.
+    pub(crate) async fn reset(&self) {
+        self.tell("reset", &json!({})).await;
     }
 
     pub(crate) async fn fault(&self, fault: &Value) {
