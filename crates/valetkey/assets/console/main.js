@@ -2,7 +2,9 @@
 import { html, render, Fragment, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from './lib.js';
 import { en } from './en.js';
 import { ApiError, call, flowResult } from './api.js';
-import { Danger, Empty, ErrorNote, Heading, Icon, Loading, Toasts, sentence, toast, toastError, Time } from './ui.js';
+import { Danger } from './controls.js';
+import { toast, toastError, Toasts } from './toasts.js';
+import { Empty, ErrorNote, Heading, Icon, Loading, sentence, Time } from './ui.js';
 import { followLinks, go, href, match, place, prefix, usePlace } from './router.js';
 import { SessionContext, useSession } from './session.js';
 import { shown } from './text.js';

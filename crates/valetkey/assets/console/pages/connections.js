@@ -2,7 +2,10 @@
 import { html } from '../lib.js';
 import { en } from '../en.js';
 import { get, getPage, post, useData } from '../api.js';
-import { Danger, Empty, ErrorNote, Facts, Filters, Heading, Loading, Nothing, Pages, Pill, Scopes, Table, Time, TypeIcon, toast } from '../ui.js';
+import { Danger } from '../controls.js';
+import { Filters, Nothing, Pages, Table } from '../list.js';
+import { toast } from '../toasts.js';
+import { Empty, ErrorNote, Facts, Heading, Loading, Pill, Scopes, Time, TypeIcon } from '../ui.js';
 import { go, href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';

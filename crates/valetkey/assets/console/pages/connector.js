@@ -2,7 +2,9 @@
 import { html, useState } from '../lib.js';
 import { en } from '../en.js';
 import { authorize, call, connectorPath, get, post, useData } from '../api.js';
-import { Busy, Copy, Danger, ErrorNote, Facts, Heading, Loading, Pill, Time, TypeIcon, sentence, toast } from '../ui.js';
+import { Busy, Copy, Danger } from '../controls.js';
+import { toast } from '../toasts.js';
+import { ErrorNote, Facts, Heading, Loading, Pill, sentence, Time, TypeIcon } from '../ui.js';
 import { go, href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';

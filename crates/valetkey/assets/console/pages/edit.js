@@ -2,7 +2,9 @@
 import { html, useMemo, useState } from '../lib.js';
 import { en } from '../en.js';
 import { call, connectorPath, get, post, useData } from '../api.js';
-import { Copy, ErrorNote, Field, Heading, Loading, TypeIcon, toast } from '../ui.js';
+import { Copy } from '../controls.js';
+import { toast } from '../toasts.js';
+import { ErrorNote, Field, Heading, Loading, TypeIcon } from '../ui.js';
 import { go, href } from '../router.js';
 import { Input, collect, fieldErrors, fields, initial } from '../schema.js';
 import { shown } from '../text.js';

@@ -2,7 +2,10 @@
 import { html, useState } from '../lib.js';
 import { en } from '../en.js';
 import { call, getPage, post, useData } from '../api.js';
-import { Copy, Danger, ErrorNote, Field, Filters, Heading, Icon, Loading, Nothing, Pages, Table, Time, toast } from '../ui.js';
+import { Copy, Danger } from '../controls.js';
+import { Filters, Nothing, Pages, Table } from '../list.js';
+import { toast } from '../toasts.js';
+import { ErrorNote, Field, Heading, Icon, Loading, Time } from '../ui.js';
 import { go, href, place } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';

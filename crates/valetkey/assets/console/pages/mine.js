@@ -2,7 +2,9 @@
 import { html } from '../lib.js';
 import { en } from '../en.js';
 import { authorize, connectorPath, get, post, useData } from '../api.js';
-import { Busy, Danger, Empty, ErrorNote, Facts, Heading, Loading, Pill, Scopes, Time, TypeIcon, toast } from '../ui.js';
+import { Busy, Danger } from '../controls.js';
+import { toast } from '../toasts.js';
+import { Empty, ErrorNote, Facts, Heading, Loading, Pill, Scopes, Time, TypeIcon } from '../ui.js';
 import { href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';
