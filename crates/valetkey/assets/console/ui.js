@@ -44,7 +44,7 @@ export function TypeIcon({ type, large = false }) {
   </span>`;
 }
 
-const TONES = { connected: 'good', active: 'good', ok: 'good', reauthorize: 'bad', failed: 'bad', error: 'bad', not_connected: 'plain', not_applicable: 'plain' };
+const TONES = { connected: 'good', active: 'good', ok: 'good', reauthorize: 'bad', expiring: 'warn', failed: 'bad', error: 'bad', not_connected: 'plain', not_applicable: 'plain' };
 
 /** A word with a colour; the word says it all. */
 export function Pill({ state, children = null }) {
