@@ -73,6 +73,22 @@ test.describe('a session that ends', () => {
     await expect(title(page, 'Renamed')).toBeVisible();
   });
 
+  test('before a new key was stored: it is still there, for it is shown once', async ({ browser, page, stage, watch }) => {
+    const key = await personKey(stage.valetkey);
+    await enter(page, stage.valetkey, key, '/app/keys/new');
+    await page.getByLabel('Name', { exact: true }).fill('robot');
+    await page.getByLabel(/connectors:read/).check();
+    await page.getByRole('button', { name: 'Create' }).click();
+    const made = await page.locator('.copy code').textContent();
+    await signOutEverywhere(browser, watch, stage.valetkey, key);
+    await page.evaluate(() => dispatchEvent(new Event('focus')));
+    await expect(signInPage(page)).toBeVisible();
+    await page.locator('#key').fill(key);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await expect(page.locator('.copy code')).toHaveText(String(made));
+    await expect(page.locator('.copy code')).toBeVisible();
+  });
+
   test('whoever signs in instead sees nothing that the person before had typed', async ({ browser, page, stage, watch }) => {
     await stage.connector();
     const key = await personKey(stage.valetkey);

@@ -120,6 +120,7 @@ test('a shared account is authorized, authorized again and disconnected by an ad
   await page.getByRole('button', { name: 'Authorize' }).click();
   await signIn(page, 'team');
   await expect(page.getByText('Account connected', { exact: true })).toBeVisible();
+  await page.getByRole('button', { name: 'Dismiss' }).click();
   await page.getByRole('button', { name: 'Re-authorize' }).click();
   await expect(page.getByText('Account connected', { exact: true })).toBeVisible();
   await look(page, 'console-connector-shared');

@@ -28,7 +28,7 @@ export function Why({ cause = '', notice = null, whose = 'own', owner = '', brie
   if (!notice) return null;
   const words = en.notice[notice.reason];
   if (brief) return html`<span class="soft small block">${words?.brief} <${Time} at=${notice.expires_at} /></span>`;
-  return html`<div class="note"><p class="why">${words?.text} <${Time} at=${notice.expires_at} /></p><p>${whose === 'other' && notice.reason === 'expires' ? en.next.other(shown(owner, 60)) : words?.next}</p></div>`;
+  return html`<div class="note"><p class="why">${words?.text} <${Time} at=${notice.expires_at} />.</p><p>${whose === 'other' && notice.reason === 'expires' ? en.next.other(shown(owner, 60)) : words?.next}</p></div>`;
 }
 
 /** Whose a connection is, to whoever is signed in. */

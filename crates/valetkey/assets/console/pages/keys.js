@@ -68,7 +68,7 @@ export function NewKey() {
   };
   if (made) {
     return html`<${Heading} title=${en.keys.madeTitle} lead=${shown(made.name)} />
-      <section class="panel" role="status"><p>${en.keys.made}</p><${Copy} text=${made.key} label=${en.session.key} />
+      <section class="panel" role="status" data-unsaved><p>${en.keys.made}</p><${Copy} text=${made.key} label=${en.session.key} />
         <div class="row"><button type="button" class="button" onClick=${() => { setMade(null); go(href('/keys')); }}>${en.keys.stored}</button></div></section>`;
   }
   return html`<p class="crumbs"><a href=${href('/keys')}>${en.keys.title}</a></p><${Heading} title=${en.keys.new} />
