@@ -26,7 +26,11 @@ fn main() -> io::Result<()> {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?;
         let name = name.to_string_lossy().replace('\\', "/");
         // A bare name needs an import map, and that would have to be inline.
-        let text = fs::read_to_string(file)?.replace("from\"preact\"", "from\"./preact.mjs\"");
+        let mut text = fs::read_to_string(file)?.replace("from\"preact\"", "from\"./preact.mjs\"");
+        if name == "vendor/uplot.mjs" {
+            // Its small form is a script, with a variable.
+            text.push_str("\nexport default uPlot;\n");
+        }
         let (plain, packed) = (
             out.join(format!("console-{number}")),
             out.join(format!("console-{number}.gz")),

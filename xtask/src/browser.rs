@@ -13,8 +13,8 @@ const LIBRARY: &str = "clients/js";
 
 /// Runs the specs that `args` name, or everything.
 pub(crate) fn run(workspace: &Workspace, args: &[&str]) -> Result<()> {
-    // Debian's browser; Playwright would download one of its own.
-    install(workspace, &[("chromium", &["chromium"])])?;
+    // Debian's browser; Playwright would download one of its own. Some specs change what a stopped server has stored.
+    install(workspace, &[("chromium", &["chromium"]), ("sqlite3", &["sqlite3"])])?;
     prepare_node(workspace, OIDC)?;
     prepare_node(workspace, SPECS)?;
     let specs = workspace.root().join(SPECS);

@@ -69,6 +69,8 @@ pub struct CallbackPage {
     /// Tells whoever started the flow which one it was, and nobody else anything: the first 128 bits of the hash of its state.
     /// Only set when this browser is the flow's own.
     pub fingerprint: Option<String>,
+    /// Whether it was begun in a session, where the console is. Only set where somebody brings a flow, not a guess.
+    pub in_session: bool,
     /// The cookie that is no longer needed.
     pub expired_cookie: Option<String>,
     /// The account that was connected, as the provider names it.
@@ -106,6 +108,7 @@ impl Engine {
             connector_name: None,
             return_url: None,
             fingerprint: None,
+            in_session: false,
             expired_cookie: None,
             account: None,
             result: Ok(()),
@@ -192,6 +195,7 @@ impl Engine {
         let stranger = known
             .as_ref()
             .is_none_or(|flow| self.is_stranger(flow, person.as_ref(), request));
+        page.in_session = !stranger && known.as_ref().is_some_and(in_session);
         if stranger {
             self.count_stranger(&request.address)?;
         }

@@ -3,6 +3,7 @@
 
 mod edit;
 mod list;
+mod offer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::vault::sha256;
 
 pub use edit::{ChangeConnector, NewConnector};
 pub use list::{ConnectorPage, FoundConnectors};
+pub use offer::{Offer, OfferPage};
 
 /// A connector as the API shows it. Secrets are not part of it.
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -55,7 +55,7 @@ pub use action::{Execute, ExecuteResult, TestResult};
 pub use background::Round;
 pub use callback::{CallbackPage, CallbackRequest, CancelRequest};
 pub use caller::Caller;
-pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, FoundConnectors, NewConnector};
+pub use connector::{ChangeConnector, ConnectorPage, ConnectorView, FoundConnectors, NewConnector, Offer, OfferPage};
 pub use error::{Authorization, Error, Reason, Result};
 pub use grant::{AccessToken, AccessTokenRequest, Account};
 pub use health::{Health, HealthSeries};

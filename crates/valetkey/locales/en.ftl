@@ -30,6 +30,12 @@ closing = { $seconds ->
    *[other] This window closes in { $seconds } seconds.
 }
 next = What you can do
+# Where what ended here was begun.
+console = Go to the console
+# In a browser that comes back from the provider without a session.
+signed-out = Your session ended while you were at the provider, or this was begun in another browser. Nothing was connected.
+    .title = You are not signed in
+    .next = Go to the console, sign in, and connect the account again.
 # The person who helps looks for this in the log.
 reference = Reference
 retry-seconds = { $seconds ->

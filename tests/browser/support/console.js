@@ -11,9 +11,15 @@ export async function personKey(valetkey, { user = 'alice', privileges = ['admin
 /** Opens the console and signs in. @param {import('@playwright/test').Page} page @param {any} valetkey @param {string} key */
 export async function enter(page, valetkey, key, path = '/app') {
   await page.goto(valetkey.base + path);
+  await signInAgain(page, key);
+}
+
+/** Signs in where the sign-in stands. @param {import('@playwright/test').Page} page @param {string} key */
+export async function signInAgain(page, key) {
   await page.getByLabel('API key').fill(key);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(page.getByRole('navigation', { name: 'Console' })).toBeAttached();
+  await expect(page.getByLabel('API key')).toHaveCount(0);
 }
 
 /** Goes to an entry of the navigation. @param {import('@playwright/test').Page} page @param {string} name */

@@ -17,7 +17,7 @@ export class Provider {
       client_secret: provider.clientSecret,
       redirect_uris: redirectUris,
       grant_types: ['authorization_code', 'refresh_token'],
-      scope: 'read write',
+      scope: 'openid profile email read write',
     };
     const input = `${JSON.stringify({ main: { clients: [client] } })}\n`;
     provider.program = new Program(process.execPath, [SERVER], { input });
@@ -52,6 +52,28 @@ export class Provider {
       },
       ...changes,
     };
+  }
+
+  /** What valetkey is told so that people sign in to it here. @returns {Record<string, string>} */
+  identity() {
+    return {
+      OIDC__ISSUER: String(this.url),
+      OIDC__CLIENT_ID: CLIENT_ID,
+      OIDC__CLIENT_SECRET: String(this.clientSecret),
+      OIDC__NAME: 'Example ID',
+      OIDC__ADMIN_ROLES: 'vk-admin',
+      OIDC__USER_ROLES: 'vk-user',
+    };
+  }
+
+  /** Says what is known of people besides their login. @param {Record<string, Record<string, unknown>>} accounts */
+  async setAccounts(accounts) {
+    await fetch(`${this.url}/__t/accounts`, { method: 'POST', body: JSON.stringify(accounts) });
+  }
+
+  /** Has the next requests to a path fail. @param {Record<string, unknown>} fault */
+  async fail(fault) {
+    await fetch(`${this.url}/__t/fault`, { method: 'POST', body: JSON.stringify(fault) });
   }
 
   /** How often something happened: `grant authorization_code`. @param {string} what @returns {Promise<number>} */

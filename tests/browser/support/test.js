@@ -19,12 +19,15 @@ export { deny, signIn } from './provider.js';
  * @property {(id?: string, changes?: Record<string, unknown>) => Promise<void>} connector creates one at the provider
  */
 
-/** @typedef {{ settings: Record<string, string>, host: string, watch: Watch, appPort: number, stage: Stage, app: App }} Fixtures */
+/** @typedef {{ settings: Record<string, string>, identity: Record<string, string> | null, host: string, watch: Watch, appPort: number, stage: Stage, app: App }} Fixtures */
 
 export const test = base.extend(
   /** @type {import('@playwright/test').Fixtures<Fixtures, {}, import('@playwright/test').PlaywrightTestArgs & import('@playwright/test').PlaywrightTestOptions>} */ ({
     // `test.use({ settings: { ALLOWED_RETURN_ORIGINS: '…' } })`
     settings: [{}, { option: true }],
+
+    // `test.use({ identity: {} })`: the authorization server is also where people sign in; more settings of that.
+    identity: [/** @type {any} */ (null), { option: true }],
 
     // Under which name browsers reach valetkey. `localhost` is another site than the provider's `127.0.0.1`.
     host: ['127.0.0.1', { option: true }],
@@ -45,13 +48,15 @@ export const test = base.extend(
 
     appPort: async ({ watch: _watch }, use) => use(await freePort()),
 
-    stage: async ({ settings: changes, host, watch, appPort }, use) => {
+    stage: async ({ settings: changes, identity, host, watch, appPort }, use) => {
       const settings = { ALLOWED_RETURN_ORIGINS: App.origin(appPort), ...changes };
       const port = await freePort();
       const callback = `http://${host}:${port}/api/actions/connector/_oauth_callback`;
-      const [valetkey, provider] = await Promise.all([
-        Valetkey.start({ port, host, settings }),
-        Provider.start([`${callback}/account`, `${callback}/other`]),
+      const starting = Provider.start([`${callback}/account`, `${callback}/other`, `http://${host}:${port}/api/session/oidc/callback`]);
+      const more = async () => (identity ? { ...(await starting).identity(), ...identity } : {});
+      const [provider, valetkey] = await Promise.all([
+        starting,
+        more().then((oidc) => Valetkey.start({ port, host, settings: { ...settings, ...oidc } })),
       ]);
       watch.known.add(valetkey.base);
       watch.foreign.add(/** @type {string} */ (provider.url));

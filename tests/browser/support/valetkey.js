@@ -1,10 +1,12 @@
 // @ts-check
 // The real binary on a fresh data directory, and its HTTP API as a client of it.
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { Program, freePort } from './process.js';
 
 const BINARY = process.env.VALETKEY_TEST_BINARY ?? fileURLToPath(new URL('../../../target/debug/valetkey', import.meta.url));
@@ -42,10 +44,25 @@ export class Valetkey {
       ALLOW_INSECURE_HTTP: '127.0.0.1,localhost',
       ...settings,
     };
-    const env = Object.fromEntries(Object.entries(all).map(([name, value]) => [`VALETKEY_${name}`, value]));
-    valetkey.program = new Program(BINARY, ['serve'], { env, cwd: valetkey.dir });
-    await valetkey.program.said(/listening on http/);
+    valetkey.env = Object.fromEntries(Object.entries(all).map(([name, value]) => [`VALETKEY_${name}`, value]));
+    await valetkey.run();
     return valetkey;
+  }
+
+  /** Runs the binary on its data directory. */
+  async run() {
+    this.program = new Program(BINARY, ['serve'], { env: this.env, cwd: this.dir });
+    await this.program.said(/listening on http/);
+  }
+
+  /**
+   * Changes what is stored, as time would, or what cannot be brought about from outside. The server is stopped meanwhile.
+   * @param {string} sql
+   */
+  async rewrite(sql) {
+    await this.program?.stop();
+    await promisify(execFile)('sqlite3', [join(String(this.dir), 'data', 'valetkey.db'), sql]);
+    await this.run();
   }
 
   async stop() {

@@ -69,6 +69,7 @@ impl Engine {
             connector_name: connector.map(|c| c.row.name.clone()),
             return_url: payload.return_url.as_deref().and_then(|u| Url::parse(u).ok()),
             fingerprint: Some(base64url(&flow.state_hash.0[..FINGERPRINT_BYTES])),
+            in_session: false,
             expired_cookie: Some(cookie),
             account: None,
             result: Err(Error::new(

@@ -160,6 +160,9 @@ pub(super) fn label(kind: AuthKind) -> &'static str {
     }
 }
 
+/// How providers rotate refresh tokens, as far as that is one word.
+const ROTATIONS: [&str; 5] = ["none", "overlap", "idempotent", "single_use", "single_use_revokes_family"];
+
 /// What a field may hold.
 #[derive(Debug)]
 pub(super) enum Shape {
@@ -231,7 +234,10 @@ impl Shape {
             Self::Flag => json!({"type": "boolean"}),
             Self::Params => json!({"type": ["object", "string"], "additionalProperties": {"type": "string"}}),
             Self::Choice(choices) => json!({"type": "string", "enum": choices}),
-            Self::Rotation => json!({"type": ["string", "object"]}),
+            Self::Rotation => json!({"oneOf": [
+                {"type": "string", "enum": ROTATIONS},
+                {"type": "object", "properties": {"leeway_s": {"type": "integer", "minimum": 0}}},
+            ]}),
         }
     }
 }

@@ -1,20 +1,25 @@
 // The HTTP API. The console knows nothing that it did not ask here.
 import { useEffect, useState, useCallback } from './lib.js';
-import { place, prefix, href } from './router.js';
+import { place, prefix } from './router.js';
 import { en } from './en.js';
+
+/** The code of a refusal because the session has ended: the sign-in page says so. */
+export const ENDED = 'session_ended';
 
 /** A refusal of the API, or that nothing was answered. */
 export class ApiError extends Error {
   /** @param {{message: string, status?: number, code?: string, requestId?: string, retryAfter?: string | null}} given */
   constructor({ message, status = 0, code = '', requestId = '', retryAfter = null }) {
     super(message);
-    Object.assign(this, { status, code, requestId, retryAfter });
     this.status = status;
     this.code = code;
     this.requestId = requestId;
     this.retryAfter = retryAfter;
   }
 }
+
+/** Says `now` when the API answers that nobody is signed in any more, with the code. */
+export const signedOut = new EventTarget();
 
 /**
  * One request.
@@ -44,11 +49,9 @@ export async function call(method, path, body, { signal, query, stay } = {}) {
   const json = answer.status === 204 ? null : await answer.json().catch(() => null);
   if (answer.ok) return json;
   if (answer.status === 401 && !stay) {
-    const { path: from } = place();
-    if (from !== '/sign-in') {
-      location.replace(href('/sign-in', { ...(json?.code === 'session_revoked' ? { error: json.code } : { ended: 1 }), to: from === '/' ? '' : from + location.search }));
-      return new Promise(() => {});
-    }
+    signedOut.dispatchEvent(new CustomEvent('now', { detail: json?.code }));
+    // What was sent was not done, and is not sent again by itself: the person sees it once more, and decides.
+    throw new ApiError({ message: en.error.ended, status: 401, code: ENDED, requestId });
   }
   throw new ApiError({
     message: json?.message ?? en.error.status(answer.status),
@@ -101,46 +104,3 @@ export function useData(load, keys) {
 
 /** The path of a connector in the API. @param {string} id */
 export const connectorPath = (id) => `/api/actions/connector/${encodeURIComponent(id)}`;
-
-const PENDING = 'valetkey-flow';
-
-/**
- * What names a flow in the return URL: 128 bits of the hash of its state. Browsers cannot say without a secure context.
- * @param {string} state
- */
-async function fingerprint(state) {
-  const hash = await globalThis.crypto.subtle?.digest('SHA-256', new TextEncoder().encode(state));
-  return hash && btoa(String.fromCharCode(...new Uint8Array(hash, 0, 16))).replaceAll('+', '-').replaceAll('/', '_').slice(0, 22);
-}
-
-/**
- * Leaves for the provider to connect an account, and comes back to `back`.
- * @param {string} id @param {string} back @param {Record<string, unknown>} [more]
- */
-export async function authorize(id, back, more = {}) {
-  const started = await post(`${connectorPath(id)}/_start_oauth_flow`, { returnUrl: location.origin + back, ...more });
-  // What comes back in the address is believed in this tab only, and only while a flow that began here is under way.
-  sessionStorage.setItem(PENDING, JSON.stringify({ id, flow: await fingerprint(started.state), until: Date.parse(started.expiresAt) + 60_000 }));
-  location.assign(started.authorizationUrl);
-  return new Promise(() => {});
-}
-
-/** How a flow that this tab began ended; nothing for addresses that somebody else made. The address is cleaned in any case. */
-export function flowResult() {
-  const query = new URLSearchParams(location.search);
-  const result = query.get('oauth_authorization');
-  if (!result) return null;
-  const id = query.get('connector_id');
-  const flow = query.get('oauth_flow');
-  const error = query.get('error');
-  const status = query.get('status_code');
-  for (const name of ['oauth_authorization', 'connector_id', 'oauth_flow', 'status_code', 'error', 'auto_close']) query.delete(name);
-  const rest = query.toString();
-  history.replaceState(null, '', location.pathname + (rest ? `?${rest}` : ''));
-  /** @type {any} */
-  let pending = null;
-  try { pending = JSON.parse(sessionStorage.getItem(PENDING) ?? 'null'); } catch { /* nothing that we wrote */ }
-  sessionStorage.removeItem(PENDING);
-  if (!pending || pending.id !== id || pending.until < Date.now() || (pending.flow && pending.flow !== flow)) return null;
-  return { ok: result === 'success', error, status };
-}

@@ -1,10 +1,13 @@
 // The console: who is signed in, where in it they are, and the frame around the page.
 import { html, render, Fragment, useEffect, useErrorBoundary, useLayoutEffect, useRef, useState } from './lib.js';
 import { en } from './en.js';
-import { ApiError, call, flowResult } from './api.js';
-import { Danger, Empty, ErrorNote, Heading, Icon, Loading, Toasts, sentence, toast, toastError, Time } from './ui.js';
+import { ApiError, call } from './api.js';
+import { flowBegan, flowResult } from './flow.js';
+import { Danger } from './controls.js';
+import { toast, toastError, Toasts } from './toasts.js';
+import { Empty, ErrorNote, Heading, Icon, Loading, sentence, Time } from './ui.js';
 import { followLinks, go, href, match, place, prefix, usePlace } from './router.js';
-import { SessionContext, useSession } from './session.js';
+import { SessionContext, personOf, tellTabs, useLiveSession, useSession } from './session.js';
 import { shown } from './text.js';
 import { SignIn } from './pages/sign-in.js';
 import { Types } from './pages/types.js';
@@ -35,15 +38,16 @@ const ROUTES = [
   ['/keys', Keys, 'keys'], ['/keys/new', NewKey, 'keys'], ['/audit', Audit, 'audit'], ['/health', Health, 'health'],
 ];
 
-/** What the navigation has, and the privilege that each needs. */
+/** What the navigation has, and the privileges of which one is enough. */
 const NAV = [
-  ['mine', '/mine', 'oauth:connect'], ['connectors', '/connectors', 'connectors:read'], ['types', '/types', 'connectors:read'], ['connections', '/connections', 'connectors:read'],
+  ['mine', '/mine', 'oauth:connect'], ['connectors', '/connectors', 'connectors:read'], ['types', '/types', 'connectors:read'], ['connections', '/connections', 'connectors:write', 'audit:read'],
   ['keys', '/keys', 'keys:write'], ['audit', '/audit', 'audit:read'], ['health', '/health', 'audit:read'],
 ];
 
 /** Ends this session, or all of this person's; the document is loaded again, so that nothing of it stays in memory. */
 async function signOut(path) {
   await call('DELETE', path, undefined, { stay: true });
+  tellTabs('out');
   location.replace(href('/sign-in', { done: 1 }));
   return new Promise(() => {});
 }
@@ -52,6 +56,10 @@ function Spaces() {
   const { spaces = [] } = useSession();
   const { space } = usePlace();
   if (!spaces.includes('*') && spaces.length < 2) return spaces[0] && spaces[0] !== 'default' ? html`<p class="space"><span class="soft small">${en.session.space}</span> ${shown(spaces[0])}</p>` : null;
+  useEffect(() => {
+    // Whoever opens the front door of a space that is not theirs goes to one that is.
+    if (!spaces.includes('*') && !spaces.includes(space) && spaces.length) location.replace(href(['/', '/sign-in'].includes(place().path) ? '/' : place().path, {}, spaces[0]));
+  }, [space]);
   const open = (wanted) => { if (wanted && wanted !== space) location.assign(href('/', {}, wanted)); };
   if (!spaces.includes('*')) {
     return html`<label class="space"><span class="soft small">${en.session.space}</span>
@@ -81,7 +89,7 @@ function Account() {
 
 function Nav({ current }) {
   const { can } = useSession();
-  return html`<ul class="nav">${NAV.filter(([, , privilege]) => can(privilege)).map(([name, path]) => html`<li key=${name}><a href=${href(path)} aria-current=${current === name ? 'page' : undefined}><${Icon} name=${name} /> ${en.nav[name]}</a></li>`)}</ul>`;
+  return html`<ul class="nav">${NAV.filter(([, , ...privileges]) => privileges.some(can)).map(([name, path]) => html`<li key=${name}><a href=${href(path)} aria-current=${current === name ? 'page' : undefined}><${Icon} name=${name} /> ${en.nav[name]}</a></li>`)}</ul>`;
 }
 
 /** What goes wrong while a page is drawn stays in its place. */
@@ -90,12 +98,12 @@ function Guard({ children }) {
   return error ? html`<${ErrorNote} error=${{ message: en.error.broken }} retry=${reset} />` : children;
 }
 
-function Frame({ entered }) {
+function Frame() {
   const here = usePlace();
   const { can } = useSession();
   const [open, setOpen] = useState(false);
   const content = useRef(null);
-  const first = useRef(!entered);
+  const first = useRef(true);
   const home = can('connectors:read') ? '/connectors' : '/mine';
   /** @type {any} */
   let found = null;
@@ -116,7 +124,8 @@ function Frame({ entered }) {
     content.current?.focus({ preventScroll: true });
   }, [here.path]);
   useEffect(() => {
-    const result = flowResult();
+    const result = landed;
+    landed = null;
     if (result) toast(result.ok ? en.connector.connectedNow : en.connector.failedNow(sentence(result.error || en.error.status(Number(result.status)))), result.ok ? 'good' : 'bad');
   }, []);
   if (here.path === '/' || here.path === '/sign-in' || here.path === '/go') return html`<${Loading} />`;
@@ -136,21 +145,26 @@ function Frame({ entered }) {
 }
 
 function App() {
-  const [session, setSession] = useState(null);
-  const [entered, setEntered] = useState(false);
-  const [error, setError] = useState(null);
+  const { session, kept, why, error, enter, retry } = useLiveSession(began ? 'away' : '');
   const { path, query } = usePlace();
-  const load = () => { setError(null); call('GET', '/api/session', undefined, { stay: true }).then(setSession, setError); };
-  useEffect(load, []);
-  if (error) return html`<main class="sign-in" id="content"><${ErrorNote} error=${error} retry=${load} /></main>`;
+  if (error) return html`<main class="sign-in" id="content"><${ErrorNote} error=${error} retry=${retry} /></main>`;
   if (!session) return html`<${Loading} />`;
-  if (!session.signed_in || (path === '/sign-in' && location.hash.length > 1)) {
-    if (path !== '/sign-in') go(href('/sign-in', { to: path === '/' ? '' : path + location.search }), true);
-    return html`<${SignIn} session=${session} query=${path === '/sign-in' ? query : place().query} onSession=${(next) => { setEntered(true); setSession(next); }} />`;
-  }
-  return html`<${SessionContext.Provider} value=${session}><${Frame} entered=${entered} /><//>`;
+  const inside = session.signed_in && !(path === '/sign-in' && location.hash.length > 1);
+  const whose = inside ? session : kept;
+  const onSession = (next) => {
+    enter(next);
+    tellTabs('in');
+    requestAnimationFrame(() => document.getElementById('content')?.focus({ preventScroll: true }));
+  };
+  // The page waits behind the sign-in with what was typed in it, for the same person only.
+  return html`
+    ${whose && html`<div key=${personOf(whose)} hidden=${!inside}><${SessionContext.Provider} value=${whose}><${Frame} /><//></div>`}
+    ${!inside && html`<${SignIn} key="sign-in" session=${session} query=${path === '/sign-in' ? query : {}} why=${why} kept=${kept !== null} onSession=${onSession} />`}`;
 }
 
+const began = flowBegan();
+if (began) history.replaceState(null, '', began);
+let landed = flowResult();
 followLinks();
 // A page that the browser kept must not show what a session that is over has seen.
 addEventListener('pageshow', (event) => { if (event.persisted) location.reload(); });

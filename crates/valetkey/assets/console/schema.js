@@ -11,10 +11,14 @@ const ADVANCED = new Set(['issuer', 'useBasicAuth', 'scopeParamName', 'accessTok
 
 const types = (schema) => [schema.type ?? []].flat();
 
+/** The values that a schema names, also where it takes others besides. @returns {any[]} */
+const choices = (schema) => schema.enum ?? [schema.oneOf ?? schema.anyOf ?? []].flat().flatMap((s) => s.enum ?? (s.const === undefined ? [] : [s.const]));
+
 /** How a field is entered. */
 export function kind(name, schema) {
   const type = types(schema);
-  if (schema.enum) return 'choice';
+  if (choices(schema).length) return 'choice';
+  if (type.includes('array') && schema.items?.enum) return 'some';
   if (schema.writeOnly) return /privatekey|certificate|pem$/i.test(name) ? 'secret-lines' : 'secret';
   if (type.includes('boolean')) return 'boolean';
   if (type.includes('integer') || type.includes('number')) return 'number';
@@ -41,7 +45,7 @@ export function fields(schema, { split = false } = {}) {
 export function typed(field, value) {
   if (value === undefined || value === null) return field.kind === 'boolean' ? field.schema.default === true : '';
   if (field.kind === 'boolean') return value === true;
-  if (field.kind === 'lines') return [value].flat().join('\n');
+  if (field.kind === 'lines' || field.kind === 'some') return [value].flat().join('\n');
   if (field.kind === 'pairs' && typeof value === 'object') return Object.entries(value).map(([n, v]) => `${n}=${v}`).join('\n');
   if (typeof value === 'object') return JSON.stringify(value, null, 2);
   return String(value);
@@ -55,8 +59,12 @@ export function parsed(field, text) {
   const lines = () => text.split('\n').map((l) => l.trim()).filter(Boolean);
   switch (field.kind) {
     case 'number': return Number(text);
-    case 'choice': return field.schema.enum.find((v) => String(v) === text);
-    case 'lines': return lines();
+    case 'choice': {
+      const chosen = choices(field.schema).find((v) => String(v) === text);
+      if (chosen !== undefined || field.schema.enum) return chosen;
+      try { return JSON.parse(text); } catch { throw new Error(`${name} ${en.edit.badJson}`); }
+    }
+    case 'lines': case 'some': return lines();
     case 'pairs': return Object.fromEntries(lines().map((line) => {
       const at = line.indexOf('=');
       if (at < 1) throw new Error(`${name} ${en.edit.badPair}`);
@@ -86,6 +94,31 @@ export const spaced = (/** @type {string} */ name) => {
   return words.charAt(0).toUpperCase() + words.slice(1);
 };
 
+/** One of the values that the schema names; where it takes others too, those as JSON. */
+function Choice({ field, value, onChange, tied, required }) {
+  const named = choices(field.schema).map(String);
+  const other = !field.schema.enum && value !== '' && value !== undefined && !named.includes(value);
+  const set = (event) => onChange(field.name, event.currentTarget.value);
+  return html`<select ...${tied} required=${required} name=${field.name} onChange=${set} value=${value ?? ''}>
+      <option value="" selected=${!value}>${field.required ? en.edit.choose : en.edit.notSet}</option>
+      ${named.map((v) => html`<option key=${v} value=${v} selected=${value === v}>${shown(v)}</option>`)}
+      ${!field.schema.enum && html`<option value=${other ? value : '{}'} selected=${other}>${en.edit.other}</option>`}</select>
+    ${other && html`<textarea class="mono" rows="2" aria-label=${`${shown(field.schema.title ?? spaced(field.name))}: ${en.edit.json}`} value=${value} onInput=${set} spellcheck=${false}></textarea>`}`;
+}
+
+/** Any of the values that the schema names. */
+function Some({ field, value, onChange, label, help }) {
+  const has = new Set(String(value ?? '').split('\n').filter(Boolean));
+  const set = (name) => (event) => {
+    if (event.currentTarget.checked) has.add(name);
+    else has.delete(name);
+    onChange(field.name, [...has].join('\n'));
+  };
+  return html`<fieldset class="field some"><legend>${label}${!field.required && html` <span class="soft">(${en.common.optional})</span>`}</legend>
+    ${field.schema.items.enum.map(String).map((v) => html`<label key=${v} class="check"><input type="checkbox" checked=${has.has(v)} onChange=${set(v)} /> ${shown(v)}</label>`)}
+    ${help && html`<p class="help">${help}</p>`}</fieldset>`;
+}
+
 /** One field. */
 export function Input({ field, value, onChange, kept = false, error = '' }) {
   const { schema, name } = field;
@@ -96,14 +129,13 @@ export function Input({ field, value, onChange, kept = false, error = '' }) {
     return html`<div class="field"><label class="check"><input type="checkbox" checked=${value === true} onChange=${(e) => onChange(name, e.currentTarget.checked)} /> ${label}</label>
       ${help && html`<p class="help">${help}</p>`}</div>`;
   }
+  if (field.kind === 'some') return html`<${Some} field=${field} value=${value} onChange=${onChange} label=${label} help=${help} />`;
   const wide = ['lines', 'pairs', 'json', 'any', 'text', 'secret-lines'].includes(field.kind);
   const required = field.required && !kept;
   return html`<${Field} label=${label} help=${help} error=${error} required=${required || kept} wide=${wide}>${(tied) => {
     const props = { ...tied, name, required, value: value ?? '', onInput: set, placeholder: kept ? en.edit.kept : shown(schema['x-placeholder'] ?? ''), spellcheck: false };
     switch (field.kind) {
-      case 'choice': return html`<select ...${tied} required=${required} name=${name} onChange=${set} value=${value ?? ''}>
-        <option value="" selected=${!value}>${field.required ? en.edit.choose : en.edit.notSet}</option>
-        ${schema.enum.map((v) => html`<option key=${v} value=${String(v)} selected=${value === String(v)}>${shown(v)}</option>`)}</select>`;
+      case 'choice': return html`<${Choice} field=${field} value=${value} onChange=${onChange} tied=${tied} required=${required} />`;
       case 'number': return html`<input ...${props} type="number" min=${schema.minimum} max=${schema.maximum} step=${types(schema).includes('integer') ? 1 : 'any'} />`;
       case 'secret': return html`<input ...${props} type="password" autocomplete="new-password" />`;
       case 'secret-lines': return html`<textarea ...${props} class="veiled" rows="4" autocomplete="off"></textarea>`;

@@ -1,8 +1,7 @@
 // The parts that all pages are made of.
-import { html, Fragment, useEffect, useId, useRef, useState } from './lib.js';
+import { html, useEffect, useId, useState } from './lib.js';
 import { en } from './en.js';
 import { ago, fullTime, shown } from './text.js';
-import { go, href, trail } from './router.js';
 
 /** Line drawings, 24 by 24. */
 const ICONS = {
@@ -45,7 +44,7 @@ export function TypeIcon({ type, large = false }) {
   </span>`;
 }
 
-const TONES = { connected: 'good', active: 'good', ok: 'good', reauthorize: 'bad', failed: 'bad', error: 'bad', not_connected: 'plain', not_applicable: 'plain' };
+const TONES = { connected: 'good', active: 'good', ok: 'good', reauthorize: 'bad', expiring: 'warn', failed: 'bad', error: 'bad', not_connected: 'plain', not_applicable: 'plain' };
 
 /** A word with a colour; the word says it all. */
 export function Pill({ state, children = null }) {
@@ -84,153 +83,6 @@ export function sentence(/** @type {unknown} */ message) {
 
 export function Empty({ title, text, icon = 'connectors', children = null }) {
   return html`<div class="empty"><span class="empty-mark"><${Icon} name=${icon} /></span><h2>${title}</h2><p class="soft">${text}</p>${children && html`<div class="row center">${children}</div>`}</div>`;
-}
-
-export function Copy({ text, label }) {
-  const copy = async () => {
-    try {
-      await navigator.clipboard.writeText(text);
-      toast(en.common.copied);
-    } catch { toast(en.common.copyFailed, 'bad'); }
-  };
-  return html`<div class="copy"><code>${text}</code>
-    <button type="button" class="button quiet" onClick=${copy} aria-label=${`${en.common.copy}: ${label}`}><${Icon} name="copy" /> ${en.common.copy}</button></div>`;
-}
-
-/** @type {((text: string, tone?: string, id?: string) => void)} */
-let say = () => {};
-/** Says something in passing. @param {string} text @param {'good' | 'bad'} [tone] @param {string} [requestId] */
-export const toast = (text, tone = 'good', requestId = '') => say(text, tone, requestId);
-/** @param {any} error */
-export const toastError = (error) => toast(sentence(error?.message ?? en.error.title), 'bad', error?.requestId ?? '');
-
-/** What is said in passing. The region is there from the start, so that screen readers hear of changes. */
-export function Toasts() {
-  const [list, set] = useState([]);
-  useEffect(() => {
-    let number = 0;
-    say = (text, tone, requestId) => {
-      const id = (number += 1);
-      set((old) => [...old.slice(-2), { id, text, tone, requestId }]);
-      if (tone !== 'bad') setTimeout(() => set((old) => old.filter((t) => t.id !== id)), 6000);
-    };
-  }, []);
-  return html`<div class="toasts" aria-live="polite" aria-atomic="false">
-    ${list.map((t) => html`<div key=${t.id} class=${`toast ${t.tone}`}>
-      <div>${t.text}${t.requestId && html`<div class="soft">${en.error.request}: <code>${shown(t.requestId)}</code></div>`}</div>
-      <button type="button" class="dismiss" aria-label=${en.common.dismiss} onClick=${() => set((old) => old.filter((o) => o.id !== t.id))}>×</button>
-    </div>`)}
-  </div>`;
-}
-
-/** Asks before something that cannot be taken back. */
-export function Confirm({ title, text, verb, onConfirm, onClose }) {
-  const dialog = useRef(null);
-  const [busy, setBusy] = useState(false);
-  const [error, setError] = useState(null);
-  const label = useId();
-  useEffect(() => { dialog.current?.showModal(); }, []);
-  const confirm = async () => {
-    setBusy(true);
-    setError(null);
-    try { await onConfirm(); onClose(); } catch (refusal) { setError(refusal); setBusy(false); }
-  };
-  return html`<dialog ref=${dialog} aria-labelledby=${label} onClose=${onClose}>
-    <h2 id=${label}>${title}</h2><p>${text}</p>
-    <${ErrorNote} error=${error} />
-    <div class="row end">
-      <button type="button" class="button quiet" autofocus onClick=${() => dialog.current?.close()}>${en.common.cancel}</button>
-      <button type="button" class="button danger" disabled=${busy} onClick=${confirm}>${verb}</button>
-    </div>
-  </dialog>`;
-}
-
-/** A button that asks first. */
-export function Danger({ label, name = '', title, text, verb, onConfirm, quiet = true }) {
-  const [open, setOpen] = useState(false);
-  return html`<${Fragment}>
-    <button type="button" class=${quiet ? 'button quiet danger-text' : 'button danger'} aria-label=${name || undefined} onClick=${() => setOpen(true)}>${label}</button>
-    ${open && html`<${Confirm} title=${title} text=${text} verb=${verb} onConfirm=${onConfirm} onClose=${() => setOpen(false)} />`}
-  <//>`;
-}
-
-/** A button for something that takes a moment. */
-export function Busy({ label, busyLabel = '', action, kind = 'button', disabled = false, name = '' }) {
-  const [busy, setBusy] = useState(false);
-  const run = async () => {
-    setBusy(true);
-    try { await action(); } catch (error) { toastError(error); } finally { setBusy(false); }
-  };
-  return html`<button type="button" class=${kind} disabled=${busy || disabled} aria-label=${name || undefined} onClick=${run}>${busy && busyLabel ? busyLabel : label}</button>`;
-}
-
-/**
- * A table that becomes cards where there is no room for columns.
- * @param {{label: string, columns: {name: string, title: string, cell: (row: any) => any, wide?: boolean, end?: boolean}[], rows: any[], id: (row: any) => string}} props
- */
-export function Table({ label, columns, rows, id }) {
-  return html`<div class="table-frame" tabindex="0" role="region" aria-label=${label}><table role="table">
-    <thead role="rowgroup"><tr role="row">${columns.map((c) => html`<th key=${c.name} role="columnheader" scope="col" class=${c.end ? 'end' : ''}>${c.title || html`<span class="hidden">${en.common.details}</span>`}</th>`)}</tr></thead>
-    <tbody role="rowgroup">${rows.map((row) => html`<tr key=${id(row)} role="row">${columns.map((c, at) => html`<td key=${c.name} role="cell" class=${`${at === 0 ? 'first' : ''} ${c.end ? 'end' : ''}`} data-title=${c.title}><div>${c.cell(row)}</div></td>`)}</tr>`)}</tbody>
-  </table></div>`;
-}
-
-/** How many pages back are remembered. */
-const TRAIL = 500;
-
-/** A link to another page of a list, which keeps where the pages before it began. */
-function PageLink({ path, query, after, before, label }) {
-  const to = href(path, { ...query, after });
-  const follow = (event) => {
-    if (event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
-    event.preventDefault();
-    go(to, false, before);
-  };
-  return html`<a class="button quiet" href=${to} onClick=${follow}>${label}</a>`;
-}
-
-/** To the next page of a list, to the one before, and to the first. */
-export function Pages({ path, query, next, found = true }) {
-  const before = trail();
-  const here = query.after ?? '';
-  if (!next && !here) return null;
-  return html`<nav class="row pages" aria-label=${en.common.paging}>
-    ${here && html`<${PageLink} path=${path} query=${query} after="" before=${[]} label=${en.common.first} />`}
-    ${here && before.length > 0 && html`<${PageLink} path=${path} query=${query} after=${before[before.length - 1]} before=${before.slice(0, -1)} label=${en.common.previous} />`}
-    ${next && html`<${PageLink} path=${path} query=${query} after=${next} before=${[...before.slice(1 - TRAIL), here]} label=${found ? en.common.next : en.common.goOn} />`}
-  </nav>`;
-}
-
-/** That a list has nothing: at all, behind this page, or as far as it was looked through. */
-export function Nothing({ icon, filtered, after, next, words, children = null }) {
-  if (next) return html`<${Empty} icon="search" title=${en.common.soFar} text=${en.common.soFarText} />`;
-  if (after) return html`<${Empty} icon=${icon} title=${en.common.noMore} text=${en.common.noMoreText} />`;
-  if (filtered) return html`<${Empty} icon="search" title=${words.none} text=${words.noneText} />`;
-  return html`<${Empty} icon=${icon} title=${words.empty} text=${words.emptyText}>${children}<//>`;
-}
-
-/**
- * Filters that are part of the address.
- * @param {{path: string, query: Record<string, string>, fields: {name: string, label: string, type?: string, options?: [string, string][], list?: string[], fallback?: string}[]}} props
- */
-export function Filters({ path, query, fields }) {
-  const base = useId();
-  const submit = (event) => {
-    event.preventDefault();
-    const given = new FormData(event.currentTarget);
-    go(href(path, Object.fromEntries(fields.map((f) => [f.name, String(given.get(f.name) ?? '').trim()]))));
-  };
-  const set = fields.some((f) => query[f.name]);
-  return html`<form class="filters" role="search" onSubmit=${submit}>
-    ${fields.map((f) => html`<label key=${f.name} class="filter"><span>${f.label}</span>
-      ${f.options
-        ? html`<select name=${f.name} value=${query[f.name] ?? f.fallback ?? ''} onChange=${(e) => e.currentTarget.form.requestSubmit()}>${f.options.map(([value, text]) => html`<option key=${value} value=${value} selected=${(query[f.name] ?? f.fallback ?? '') === value}>${text}</option>`)}</select>`
-        : html`<input name=${f.name} type=${f.type ?? 'search'} defaultValue=${query[f.name] ?? ''} key=${query[f.name] ?? ''} autocomplete="off" spellcheck=${false} maxlength="255" list=${f.list ? `${base}-${f.name}` : undefined} />`}
-      ${f.list && html`<datalist id=${`${base}-${f.name}`}>${f.list.map((value) => html`<option key=${value} value=${value} />`)}</datalist>`}
-    </label>`)}
-    <button class="button quiet">${fields.length === 1 ? en.common.search : en.common.filter}</button>
-    ${set && html`<a class="button plain-link" href=${href(path)}>${en.common.clear}</a>`}
-  </form>`;
 }
 
 /** A label with its input, help and error, tied together for everybody. */

@@ -6,7 +6,7 @@ use http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
 use valetkey_core::{ConnectorId, ErrorCode, Owner, ProfileUid};
-use valetkey_engine::{ConnectionPage, ConnectionQuery, ListedState};
+use valetkey_engine::{ConnectionPage, ConnectionQuery, ConnectorPage, ListedState, OfferPage};
 
 use super::body::{Connection, Json, connector_id};
 use super::error::{ApiError, ErrorBody};
@@ -67,6 +67,31 @@ pub(crate) async fn own_connections(
 ) -> Result<impl IntoResponse, ApiError> {
     let query = read(query.as_deref(), &FILTERS[..5])?;
     Ok(axum::Json(state.engine.own_connections(&caller, query).await?))
+}
+
+/// The connectors that the caller, as a user, can connect an account of their own to, by id, with the caller's standing; what
+/// is needed for that is `oauth:connect` alone. A page can have fewer than asked for, even none, although there are more: go
+/// on while there is a `next`.
+#[utoipa::path(get, path = "/api/actions/connectors/_me", tag = "connect",
+    params(
+        ("after" = Option<String>, Query, description = "the `next` of the page before"),
+        ("limit" = Option<u32>, Query, description = "1 to 200; 50 if left out")),
+    responses((status = 200, body = OfferPage), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
+        (status = 409, body = ErrorBody)))]
+pub(crate) async fn offers(
+    State(state): State<AppState>,
+    Guarded(caller): Guarded,
+    RawQuery(query): RawQuery,
+) -> Result<impl IntoResponse, ApiError> {
+    let page = query::read(query.as_deref(), &["after", "limit"], |page: &mut ConnectorPage, name, value| {
+        match name {
+            "after" => page.after = Some(ConnectorId::new(value).ok()?),
+            "limit" => page.limit = Some(value.parse().ok()?),
+            _ => return None,
+        }
+        Some(())
+    })?;
+    Ok(axum::Json(state.engine.offers(&caller, page).await?))
 }
 
 /// Ends a connection of whichever owner: at once here, and at the provider as far as that can be done. Also 204 when there

@@ -136,6 +136,7 @@ fn table() -> OpenApiRouter<AppState> {
         .routes(routes!(sealing::retire_master_key))
         .routes(routes!(connections::list_connections))
         .routes(routes!(connections::own_connections))
+        .routes(routes!(connections::offers))
         .routes(routes!(connections::disconnect_owner))
         .routes(routes!(audit::list_audit))
         .routes(routes!(operation::get_health))

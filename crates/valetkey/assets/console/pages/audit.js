@@ -2,7 +2,8 @@
 import { html } from '../lib.js';
 import { en } from '../en.js';
 import { get, useData } from '../api.js';
-import { ErrorNote, Facts, Filters, Heading, Loading, Nothing, Pages, Pill, Table, Time } from '../ui.js';
+import { Filters, Nothing, Pages, Table } from '../list.js';
+import { ErrorNote, Facts, Heading, Loading, Pill, Time } from '../ui.js';
 import { href } from '../router.js';
 import { count, fullTime, masked, shown } from '../text.js';
 

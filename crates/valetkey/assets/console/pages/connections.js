@@ -1,10 +1,12 @@
 // The connections of everybody, and one of them with its history.
 import { html } from '../lib.js';
 import { en } from '../en.js';
-import { get, getPage, post, useData } from '../api.js';
-import { Danger, Empty, ErrorNote, Facts, Filters, Heading, Loading, Nothing, Pages, Pill, Scopes, Table, Time, TypeIcon, toast } from '../ui.js';
+import { get, getPage, useData } from '../api.js';
+import { Filters, Nothing, Pages, Table } from '../list.js';
+import { Empty, ErrorNote, Facts, Heading, Loading, Scopes, Time, TypeIcon } from '../ui.js';
 import { go, href } from '../router.js';
 import { useSession } from '../session.js';
+import { Actions, State, Why, useWhose } from '../standing.js';
 import { shown } from '../text.js';
 import { AuditTable } from './audit.js';
 
@@ -26,9 +28,10 @@ export function Connections({ query }) {
   const columns = [
     { name: 'account', title: en.connections.account, cell: (c) => html`<span class="named"><${TypeIcon} type=${c.connector_type_id} /><span><a href=${href(at(c))}>${accountName(c.account) || ownerName(c.owner)}</a><span class="soft small block">${shown(c.connector_name, 60)}</span></span></span>` },
     { name: 'owner', title: en.connections.owner, cell: (c) => html`${ownerName(c.owner)}${c.connection !== 'default' && html` <code>${shown(c.connection)}</code>`}` },
-    { name: 'state', title: en.connections.state, cell: (c) => html`<${Pill} state=${c.state} />${c.cause && html`<span class="soft small block">${en.cause[c.cause] ?? shown(c.cause)}</span>`}` },
+    { name: 'state', title: en.connections.state, cell: (c) => html`<${State} state=${c.state} notice=${c.notice} /><${Why} cause=${c.cause} notice=${c.notice} brief />` },
     { name: 'expires', title: en.connections.expires, cell: (c) => html`<${Time} at=${c.expires_at} none="–" />` },
     { name: 'used', title: en.connections.used, cell: (c) => html`<${Time} at=${c.used_at} none=${en.common.never} />` },
+    { name: 'actions', title: '', end: true, cell: (c) => (c.state !== 'active' || c.notice) && html`<${Actions} c=${c} name=${accountName(c.account) || ownerName(c.owner)} back=${href('/connections', query)} onDone=${reload} />` },
   ];
   return html`<${Heading} title=${en.connections.title} lead=${en.connections.lead} />
     ${(filtered || rows.length > 0) && html`<${Filters} path="/connections" query=${query} fields=${[
@@ -45,6 +48,7 @@ export function Connections({ query }) {
 
 export function ConnectionPage({ connector, owner, connection, query }) {
   const { can } = useSession();
+  const whose = useWhose();
   const { data, error, reload } = useData(
     (signal) => get(LIST, { connector, owner, limit: 100 }, signal), [connector, owner]);
   const history = useData(
@@ -53,22 +57,16 @@ export function ConnectionPage({ connector, owner, connection, query }) {
   if (error) return html`<${Heading} title=${en.connections.title} /><${ErrorNote} error=${error} retry=${reload} />`;
   if (!data) return html`<${Loading} />`;
   const found = data.connections.find((c) => c.connection === connection && c.owner === owner);
-  const disconnect = async () => {
-    await post(`${LIST}/_disconnect`, { connector_id: connector, owner, connection });
-    toast(en.connector.disconnected);
-    go(href('/connections'));
-  };
   const title = found ? accountName(found.account) || ownerName(owner) : en.connections.gone;
   const here = at({ connector_id: connector, owner, connection });
   return html`<p class="crumbs"><a href=${href('/connections')}>${en.connections.title}</a></p>
     <${Heading} title=${title} icon=${found && html`<${TypeIcon} type=${found.connector_type_id} large />`} lead=${found ? shown(found.connector_name) : en.connections.goneText}>
-      ${found && can('connectors:write') && html`<${Danger} label=${en.connector.disconnect} title=${en.connections.disconnectTitle(title)} text=${en.connections.disconnectText} verb=${en.connector.disconnect} onConfirm=${disconnect} />`}
+      ${found && html`<${Actions} c=${found} name=${title} back=${href(here)} onDone=${() => go(href('/connections'))} />`}
     <//>
     ${found && html`<section class="panel" aria-label=${en.common.details}>
-      ${found.cause && html`<p class="note bad">${en.cause[found.cause] ?? shown(found.cause)}</p>`}
-      ${found.notice && html`<p class="note">${en.notice[found.notice.reason ?? found.notice] ?? ''} ${found.notice.expires_at && html`<${Time} at=${found.notice.expires_at} />`}</p>`}
+      <${Why} cause=${found.cause} notice=${found.notice} whose=${whose(owner)} owner=${ownerName(owner)} />
       <${Facts} items=${[
-        [en.connections.state, html`<${Pill} state=${found.state} />`], [en.connections.owner, ownerName(owner)],
+        [en.connections.state, html`<${State} state=${found.state} notice=${found.notice} />`], [en.connections.owner, ownerName(owner)],
         [en.connections.account, accountName(found.account)], [en.connections.connector, html`<a href=${href(`/connectors/${encodeURIComponent(connector)}`)}>${shown(found.connector_name)}</a>`],
         [en.connections.name, connection === 'default' ? '' : shown(connection)], [en.connections.connected, html`<${Time} at=${found.connected_at} />`],
         [en.connections.refreshed, found.refreshed_at && html`<${Time} at=${found.refreshed_at} />`], [en.connections.expires, found.expires_at && html`<${Time} at=${found.expires_at} />`], [en.connections.refreshEnds, found.refresh_expires_at && html`<${Time} at=${found.refresh_expires_at} />`],

@@ -1,10 +1,14 @@
 // One connector: its account, what it needs to be set up, its settings, and its actions.
 import { html, useState } from '../lib.js';
 import { en } from '../en.js';
-import { authorize, call, connectorPath, get, post, useData } from '../api.js';
-import { Busy, Copy, Danger, ErrorNote, Facts, Heading, Loading, Pill, Time, TypeIcon, sentence, toast } from '../ui.js';
+import { call, connectorPath, get, post, useData } from '../api.js';
+import { authorize } from '../flow.js';
+import { Busy, Copy, Danger } from '../controls.js';
+import { toast } from '../toasts.js';
+import { ErrorNote, Facts, Heading, Loading, sentence, Time, TypeIcon } from '../ui.js';
 import { go, href } from '../router.js';
 import { useSession } from '../session.js';
+import { State, Why } from '../standing.js';
 import { shown } from '../text.js';
 import { spaced } from '../schema.js';
 import { EditConnector } from './edit.js';
@@ -47,7 +51,7 @@ function Overview({ connector: c, reload }) {
           ...Object.entries(c.config ?? {}).slice(0, 8).map(([name, value]) => [shown(spaced(name)), html`<span class="break">${shown(typeof value === 'object' ? JSON.stringify(value) : value)}</span>`]),
           [en.connector.created, html`<${Time} at=${c.created_at} />`], [en.connector.updated, html`<${Time} at=${c.updated_at} />`],
         ]} />
-        <p class="row">${can('connectors:read') && html`<a href=${href('/connections', { connector: c.id })}>${en.connector.connections}</a>`}
+        <p class="row">${(can('connectors:write') || can('audit:read')) && html`<a href=${href('/connections', { connector: c.id })}>${en.connector.connections}</a>`}
           ${can('audit:read') && html`<a href=${href('/audit', { connector: c.id })}>${en.connector.history}</a>`}</p>
       </section>
       ${can('connectors:write') && html`<section class="panel danger-zone" aria-labelledby="danger"><h2 id="danger">${en.connector.danger}</h2><p class="soft">${en.connector.dangerText}</p>
@@ -65,20 +69,20 @@ function Account({ connector: c, reload }) {
   const shared = c.auth_mode === 'shared';
   const flow = c.auth_type === 'oauth_authorization_code';
   const may = flow && can('oauth:connect') && (shared ? can('connectors:write') : !!user);
-  const connected = state === 'connected';
+  const urgent = state !== 'connected' || standing?.notice?.reason === 'expires';
   const disconnect = async () => {
     await post(`${connectorPath(c.id)}/_oauth_disconnect`);
     toast(en.connector.disconnected);
     reload();
   };
   const text = !flow ? en.connector.noFlow : shared ? en.connector.shared : user ? en.connector.own : en.connector.notMine;
-  return html`<section class="panel" aria-labelledby="account"><h2 id="account">${en.connector.account} <${Pill} state=${flow && !shared && !user ? 'not_applicable' : state}>${flow && !shared && !user ? en.mode['per-user'] : null}<//></h2>
-    ${standing?.reason && html`<p class="bad-text">${en.cause[standing.reason] ?? shown(standing.reason)}</p>`}
-    ${standing?.notice && html`<p class="note">${en.notice[standing.notice.reason]} <${Time} at=${standing.notice.expires_at} /></p>`}
+  return html`<section class="panel" aria-labelledby="account"><h2 id="account">${en.connector.account} <${State} state=${flow && !shared && !user ? 'not_applicable' : state} notice=${standing?.notice}>${flow && !shared && !user ? en.mode['per-user'] : null}<//></h2>
+    <${Why} cause=${standing?.reason} notice=${standing?.notice} />
     <p class="soft">${text}</p>
+    ${flow && !may && (shared || user) && html`<p class="soft">${en.connector.noRight}</p>`}
     ${may && html`<div class="row">
-      <${Busy} kind=${connected ? 'button quiet' : 'button'} label=${state === 'not_connected' ? en.connector.authorize : en.connector.again} action=${() => authorize(c.id, href(`/connectors/${encodeURIComponent(c.id)}`))} />
-      ${state !== 'not_connected' && html`<${Danger} label=${en.connector.disconnect} title=${en.connector.disconnectTitle} text=${en.connector.disconnectText} verb=${en.connector.disconnect} onConfirm=${disconnect} />`}
+      <${Busy} kind=${urgent ? 'button' : 'button quiet'} label=${state === 'not_connected' ? en.connector.authorize : en.connector.again} action=${() => authorize(c.id, href(`/connectors/${encodeURIComponent(c.id)}`))} />
+      ${state !== 'not_connected' && html`<${Danger} label=${en.connector.disconnect} title=${en.connector.disconnectTitle} text=${shared ? en.connector.disconnectShared : en.connector.disconnectText} verb=${en.connector.disconnect} onConfirm=${disconnect} />`}
     </div>`}
   </section>`;
 }

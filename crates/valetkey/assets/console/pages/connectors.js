@@ -2,7 +2,8 @@
 import { html } from '../lib.js';
 import { en } from '../en.js';
 import { getPage, useData } from '../api.js';
-import { ErrorNote, Filters, Heading, Icon, Loading, Nothing, Pages, Pill, Table, Time, TypeIcon } from '../ui.js';
+import { Filters, Nothing, Pages, Table } from '../list.js';
+import { ErrorNote, Heading, Icon, Loading, Pill, Time, TypeIcon } from '../ui.js';
 import { href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';

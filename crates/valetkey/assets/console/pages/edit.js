@@ -2,7 +2,9 @@
 import { html, useMemo, useState } from '../lib.js';
 import { en } from '../en.js';
 import { call, connectorPath, get, post, useData } from '../api.js';
-import { Copy, ErrorNote, Field, Heading, Loading, TypeIcon, toast } from '../ui.js';
+import { Copy } from '../controls.js';
+import { toast } from '../toasts.js';
+import { ErrorNote, Field, Heading, Loading, TypeIcon } from '../ui.js';
 import { go, href } from '../router.js';
 import { Input, collect, fieldErrors, fields, initial } from '../schema.js';
 import { shown } from '../text.js';
@@ -44,16 +46,25 @@ function Form({ type, connector = null, onSaved = (/** @type {any} */ _) => {} }
   const [typed, setTyped] = useState(/** @type {Record<string, any>} */ ({}));
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
+  const [outdated, setOutdated] = useState(false);
   const wrong = fieldErrors(error?.message);
   const start = useMemo(() => initial(secretFields, given, !same), [auth, connector]);
   const secretValues = { ...start, ...typed };
   const set = (setter) => (field, value) => setter((old) => ({ ...old, [field]: value }));
 
-  const save = async (event) => {
-    event.preventDefault();
+  const show = () => requestAnimationFrame(() => document.querySelector('form .note.bad')?.scrollIntoView({ block: 'nearest' }));
+  /** @param {boolean} [anyway] also where somebody else saved meanwhile */
+  const save = async (anyway = false) => {
     setBusy(true);
     setError(null);
+    setOutdated(false);
     try {
+      if (connector && !anyway && (await get(connectorPath(connector.id))).updated_at !== connector.updated_at) {
+        setOutdated(true);
+        setBusy(false);
+        show();
+        return;
+      }
       /** @type {any} */
       const body = { name, config: collect(configFields, values) };
       // Nothing touched: nothing sent, and everything kept. A secret left empty is kept as well.
@@ -77,13 +88,15 @@ function Form({ type, connector = null, onSaved = (/** @type {any} */ _) => {} }
     } catch (refusal) {
       setError(refusal);
       setBusy(false);
-      requestAnimationFrame(() => document.querySelector('form .note.bad')?.scrollIntoView({ block: 'nearest' }));
+      show();
     }
   };
   const redirect = connector?.redirect_uri ?? (type.redirect_uri?.includes('{connector_id}') ? (id ? type.redirect_uri.replace('{connector_id}', id) : null) : type.redirect_uri);
   const input = (f, current, setter, keep) => html`<${Input} key=${f.name} field=${f} value=${current[f.name]} onChange=${setter} kept=${keep && f.schema.writeOnly} error=${wrong[f.name]} />`;
-  return html`<form class="form" onSubmit=${save} autocomplete="off">
+  return html`<form class="form" onSubmit=${(event) => { event.preventDefault(); save(); }} autocomplete="off">
     <${ErrorNote} error=${error} />
+    ${outdated && html`<div class="note bad" role="alert"><strong>${en.edit.outdated}</strong><p>${en.edit.outdatedText}</p>
+      <p class="row"><button type="button" class="button quiet" onClick=${onSaved}>${en.edit.theirs}</button><button type="button" class="button quiet danger-text" onClick=${() => save(true)}>${en.edit.mine}</button></p></div>`}
     <fieldset class="panel"><legend>${en.edit.general}</legend>
       <${Field} label=${en.edit.name} help=${en.edit.nameHelp} error=${wrong.name} required>${(tied) => html`<input ...${tied} name="name" value=${name} maxlength="255" onInput=${(e) => setName(e.currentTarget.value)} autocomplete="off" />`}<//>
       ${!connector && html`<${Field} label=${en.edit.id} help=${en.edit.idHelp} error=${wrong.id}>${(tied) => html`<input ...${tied} name="id" class="mono" value=${id} maxlength="64" onInput=${(e) => setId(e.currentTarget.value.trim())} autocomplete="off" spellcheck=${false} />`}<//>`}
@@ -92,6 +105,7 @@ function Form({ type, connector = null, onSaved = (/** @type {any} */ _) => {} }
     <fieldset class="panel"><legend>${en.edit.secrets}</legend>
       <${Field} label=${en.edit.authType} help=${auth.description ? shown(auth.description) : ''} required>${(tied) => html`<select ...${tied} name="authType" value=${authType} onChange=${(e) => { setAuthType(e.currentTarget.value); setTyped({}); }}>
         ${type.auth_types.map((a) => html`<option key=${a.id} value=${a.id} selected=${a.id === authType}>${shown(a.label)}${a.recommended ? ` (${en.edit.recommended})` : ''}</option>`)}</select>`}<//>
+      ${connector?.auth_type === FLOW && !same && html`<p class="note">${en.edit.authChange}</p>`}
       ${!connector && authType === FLOW && html`<${Field} label=${en.edit.mode} help=${en.edit.modeHelp} required>${(tied) => html`<select ...${tied} name="mode" value=${mode || auth.mode} onChange=${(e) => setMode(e.currentTarget.value)}>
         ${Object.entries(en.mode).reverse().map(([value, text]) => html`<option key=${value} value=${value} selected=${value === (mode || auth.mode)}>${text}</option>`)}</select>`}<//>`}
       ${secrets.first.map((f) => input(f, secretValues, set(setTyped), same))}

@@ -2,7 +2,8 @@
 import { html, useEffect, useRef, useState } from '../lib.js';
 import { en } from '../en.js';
 import { get, useData } from '../api.js';
-import { Empty, ErrorNote, Filters, Heading, Loading, Table, TypeIcon } from '../ui.js';
+import { Filters, Table } from '../list.js';
+import { Empty, ErrorNote, Heading, Loading, TypeIcon } from '../ui.js';
 import { count, shown } from '../text.js';
 import uPlot from '../vendor/uplot.mjs';
 

@@ -2,7 +2,10 @@
 import { html, useState } from '../lib.js';
 import { en } from '../en.js';
 import { call, getPage, post, useData } from '../api.js';
-import { Copy, Danger, ErrorNote, Field, Filters, Heading, Icon, Loading, Nothing, Pages, Table, Time, toast } from '../ui.js';
+import { Copy, Danger } from '../controls.js';
+import { Filters, Nothing, Pages, Table } from '../list.js';
+import { toast } from '../toasts.js';
+import { ErrorNote, Field, Heading, Icon, Loading, Time } from '../ui.js';
 import { go, href, place } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';
@@ -65,7 +68,7 @@ export function NewKey() {
   };
   if (made) {
     return html`<${Heading} title=${en.keys.madeTitle} lead=${shown(made.name)} />
-      <section class="panel" role="status"><p>${en.keys.made}</p><${Copy} text=${made.key} label=${en.session.key} />
+      <section class="panel" role="status" data-unsaved><p>${en.keys.made}</p><${Copy} text=${made.key} label=${en.session.key} />
         <div class="row"><button type="button" class="button" onClick=${() => { setMade(null); go(href('/keys')); }}>${en.keys.stored}</button></div></section>`;
   }
   return html`<p class="crumbs"><a href=${href('/keys')}>${en.keys.title}</a></p><${Heading} title=${en.keys.new} />

@@ -3,10 +3,17 @@ import { html, useEffect, useState } from '../lib.js';
 import { en } from '../en.js';
 import { call } from '../api.js';
 import { ErrorNote, Icon, sentence } from '../ui.js';
-import { href, place, prefix } from '../router.js';
+import { go, href, place } from '../router.js';
 
-/** Only a path of the console is gone to. */
-const safe = (to) => (/^\/[a-z][^\\]*$/.test(to ?? '') && !to.startsWith('//') ? to : '');
+const WAY = 'valetkey-way';
+
+/** Where the person goes on: where they are. Behind a sign-in that failed at the identity provider, where it began. */
+function wayOn() {
+  const { path } = place();
+  if (path !== '/sign-in' && path !== '/go') return path === '/' ? '' : path + location.search;
+  const noted = sessionStorage.getItem(WAY) ?? '';
+  return place().query.error && /^\/[a-z][^\\]*$/.test(noted) ? noted : '';
+}
 
 const start = (to) => {
   const { space } = place();
@@ -15,19 +22,19 @@ const start = (to) => {
   return `/api/session/oidc/start?${new URLSearchParams({ to: target })}`;
 };
 
-export function SignIn({ session, query, onSession }) {
+export function SignIn({ session, query, why, kept, onSession }) {
   const [key, setKey] = useState('');
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
   const [linked, setLinked] = useState(() => location.hash.length > 1);
-  const to = safe(query.to);
+  const to = wayOn();
   const enter = async (body) => {
     setBusy(true);
     setError(null);
     try {
       const next = await call('POST', '/api/session', body, { stay: true });
       setKey('');
-      history.replaceState(null, '', to ? `${prefix(place().space)}/app${to}` : href('/'));
+      if (place().path === '/sign-in') go(to ? href('/') + to : href('/'), true);
       onSession(next);
     } catch (/** @type {any} */ refusal) {
       setError(refusal.status === 401 ? { ...refusal, message: body.link ? en.session.linkFailed : en.session.wrongKey } : refusal);
@@ -57,12 +64,12 @@ export function SignIn({ session, query, onSession }) {
       <p class="brand"><span class="brand-mark"><${Icon} name="key" /></span>${en.product}</p>
       <h1 tabindex="-1">${en.session.title}</h1>
       <p class="soft">${en.session.lead}</p>
-      ${query.ended && !error && html`<p class="note" role="status">${en.session.ended}</p>`}
+      ${why && !error && html`<div class="note" role="status">${en.session.why[why]}${kept && html`<p>${oidc ? en.session.keptHere : en.session.kept}</p>`}</div>`}
       ${query.done && !error && html`<p class="note good" role="status">${en.session.done}</p>`}
       ${failed && !error && html`<p class="note bad" role="alert">${failed}</p>`}
       <${ErrorNote} error=${error} />
       ${linked ? html`<p role="status">${en.session.link}</p>` : html`
-        ${oidc && html`<a class="button big" href=${start(to || '/')} target="_self">${en.session.oidc(sentence(oidc.name).replace(/\.$/, ''))}</a>
+        ${oidc && html`<a class="button big" href=${start(to)} target="_self" onClick=${() => sessionStorage.setItem(WAY, to)}>${en.session.oidc(sentence(oidc.name).replace(/\.$/, ''))}</a>
           <p class="or"><span>${en.session.or}</span></p>`}
         <form onSubmit=${(e) => { e.preventDefault(); enter({ key: key.trim() }); }}>
           <label for="key">${en.session.key}</label>

@@ -2,7 +2,8 @@
 import { html } from '../lib.js';
 import { en } from '../en.js';
 import { get, useData } from '../api.js';
-import { Empty, ErrorNote, Filters, Heading, Loading, TypeIcon, sentence } from '../ui.js';
+import { Filters } from '../list.js';
+import { Empty, ErrorNote, Heading, Loading, sentence, TypeIcon } from '../ui.js';
 import { href } from '../router.js';
 import { useSession } from '../session.js';
 import { shown } from '../text.js';

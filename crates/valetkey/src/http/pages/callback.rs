@@ -34,6 +34,8 @@ struct ResultTemplate<'a> {
     error: String,
     request_id: String,
     script: bool,
+    /// Whether the flow was begun in the console, so that there is a way back to it.
+    console: bool,
     /// What the script says while the window is about to close: a JSON list of texts, one for each second.
     countdown: String,
 }
@@ -75,6 +77,7 @@ pub(super) fn show_callback(visit: &Visit, done: &CallbackPage) -> Response {
         connector_id: done.connector.as_ref().map(ToString::to_string).unwrap_or_default(),
         connector: done.connector_name.as_deref().map(shown).unwrap_or_default(),
         flow: done.fingerprint.clone().unwrap_or_default(),
+        in_session: done.in_session,
     };
     let mut response = match (&done.return_url, &done.result) {
         (Some(url), result) => {
@@ -124,6 +127,7 @@ fn show_connected(visit: &Visit, ended: Ended, done: &CallbackPage) -> Response 
         error: String::new(),
         request_id: visit.meta.request_id.to_string(),
         script: true,
+        console: ended.in_session,
         countdown: countdown(frame),
         frame,
     };
@@ -136,6 +140,7 @@ pub(super) struct Ended {
     connector_id: String,
     connector: String,
     flow: String,
+    in_session: bool,
 }
 
 /// An error as a person understands it, with its real status.
@@ -144,6 +149,8 @@ pub(super) fn show_error(visit: &Visit, error: &Error, ended: Ended) -> Response
     let frame = visit.frame();
     let status = status(error.code);
     let name = match format!("error-{}", error.code) {
+        // What binds the flow to a browser is the session: without one, it may as well have ended.
+        _ if ended.in_session && error.code == ErrorCode::FlowBrowserMismatch => "signed-out".to_owned(),
         name if frame.t.has(&name) => name,
         _ => "error-other".to_owned(),
     };
@@ -162,6 +169,7 @@ pub(super) fn show_error(visit: &Visit, error: &Error, ended: Ended) -> Response
             success: false,
             connector: ended.connector,
             script: !ended.connector_id.is_empty(),
+            console: ended.in_session,
             connector_id: ended.connector_id,
             flow: ended.flow,
             account: None,
