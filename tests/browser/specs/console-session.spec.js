@@ -74,7 +74,7 @@ test.describe('a session that ends', () => {
   });
 
   test('before a new key was stored: it is still there, for it is shown once', async ({ browser, page, stage, watch }) => {
-    const key = await personKey(stage.valetkey);
+    const key = stage.valetkey.adminKey;
     await enter(page, stage.valetkey, key, '/app/keys/new');
     await page.getByLabel('Name', { exact: true }).fill('robot');
     await page.getByLabel(/connectors:read/).check();

@@ -19,7 +19,7 @@ export async function signInAgain(page, key) {
   await page.getByLabel('API key').fill(key);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await expect(page.getByRole('navigation', { name: 'Console' })).toBeAttached();
-  await expect(page.getByLabel('API key')).toHaveCount(0);
+  await expect(page.locator('.sign-in')).toHaveCount(0);
 }
 
 /** Goes to an entry of the navigation. @param {import('@playwright/test').Page} page @param {string} name */

@@ -161,7 +161,13 @@ pub(super) fn label(kind: AuthKind) -> &'static str {
 }
 
 /// How providers rotate refresh tokens, as far as that is one word.
-const ROTATIONS: [&str; 5] = ["none", "overlap", "idempotent", "single_use", "single_use_revokes_family"];
+const ROTATIONS: [&str; 5] = [
+    "none",
+    "overlap",
+    "idempotent",
+    "single_use",
+    "single_use_revokes_family",
+];
 
 /// What a field may hold.
 #[derive(Debug)]

@@ -76,7 +76,7 @@ export const en = {
     token_expired: 'Connect the account again. If this happens often, the connector may have to ask for a scope such as offline_access.',
     token_revoked: 'Connect the account again. If it was ended on purpose, at the provider or by its administrator, disconnect it here as well.',
     connector_changed: 'Connect the account again. If the change was a mistake, take it back: the permission then fits again.',
-    other: (/** @type {string} */ owner) => `Only ${owner} can connect it again, under My connections. You can disconnect it.`,
+    other: (/** @type {string} */ owner, /** @type {boolean} */ may) => `Only ${owner} can connect it again, under My connections.${may ? ' You can disconnect it.' : ''}`,
   },
   notice: {
     expires: { brief: 'Ends', text: 'The provider ends this permission', next: 'Connect the account again before, so that nothing stops.' },

@@ -16,19 +16,21 @@ export function State({ state, notice = null, children = null }) {
 
 /**
  * Why a person is needed, or that the end is near, and what to do about it.
- * @param {{cause?: string, notice?: {reason: string, expires_at: string} | null, whose?: '' | 'own' | 'shared' | 'other', owner?: string, brief?: boolean}} props
- * `whose`: whose account it is, as seen by who is signed in; '' is nobody's in particular
+ * @param {{cause?: string, notice?: {reason: string, expires_at: string} | null, whose?: 'own' | 'shared' | 'other', owner?: string, brief?: boolean}} props
+ * `whose`: whose account it is, as seen by who is signed in
  */
 export function Why({ cause = '', notice = null, whose = 'own', owner = '', brief = false }) {
+  const { can } = useSession();
+  const theirs = en.next.other(shown(owner, 60), can('connectors:write'));
   if (cause) {
     const why = en.cause[cause] ?? shown(cause);
     if (brief) return html`<span class="soft small block">${why}</span>`;
-    return html`<div class="note bad"><p class="why">${why}</p><p>${whose === 'other' ? en.next.other(shown(owner, 60)) : en.next[cause] ?? en.next.again}</p></div>`;
+    return html`<div class="note bad"><p class="why">${why}</p><p>${whose === 'other' ? theirs : en.next[cause] ?? en.next.again}</p></div>`;
   }
   if (!notice) return null;
   const words = en.notice[notice.reason];
   if (brief) return html`<span class="soft small block">${words?.brief} <${Time} at=${notice.expires_at} /></span>`;
-  return html`<div class="note"><p class="why">${words?.text} <${Time} at=${notice.expires_at} />.</p><p>${whose === 'other' && notice.reason === 'expires' ? en.next.other(shown(owner, 60)) : words?.next}</p></div>`;
+  return html`<div class="note"><p class="why">${words?.text} <${Time} at=${notice.expires_at} />.</p><p>${whose === 'other' && notice.reason === 'expires' ? theirs : words?.next}</p></div>`;
 }
 
 /** Whose a connection is, to whoever is signed in. */

@@ -83,14 +83,18 @@ pub(crate) async fn offers(
     Guarded(caller): Guarded,
     RawQuery(query): RawQuery,
 ) -> Result<impl IntoResponse, ApiError> {
-    let page = query::read(query.as_deref(), &["after", "limit"], |page: &mut ConnectorPage, name, value| {
-        match name {
-            "after" => page.after = Some(ConnectorId::new(value).ok()?),
-            "limit" => page.limit = Some(value.parse().ok()?),
-            _ => return None,
-        }
-        Some(())
-    })?;
+    let page = query::read(
+        query.as_deref(),
+        &["after", "limit"],
+        |page: &mut ConnectorPage, name, value| {
+            match name {
+                "after" => page.after = Some(ConnectorId::new(value).ok()?),
+                "limit" => page.limit = Some(value.parse().ok()?),
+                _ => return None,
+            }
+            Some(())
+        },
+    )?;
     Ok(axum::Json(state.engine.offers(&caller, page).await?))
 }
 

@@ -29,6 +29,7 @@ const NEEDS: &str = "
     GET    /api/actions/connector/api                           connectors:read
     GET    /api/actions/connectors                              connectors:read
     GET    /api/actions/connectors/_search                      connectors:read
+    GET    /api/actions/connectors/_me                          oauth:connect
     POST   /api/actions/connector                               connectors:write
     POST   /api/actions/connector/new                           connectors:write
     PUT    /api/actions/connector/missing                       connectors:write

@@ -194,6 +194,50 @@ async fn callers_see_their_own_connections_and_no_others() {
 }
 
 #[tokio::test]
+async fn whoever_may_only_connect_is_told_what_there_is_and_nothing_more() {
+    let stage = Stage::new().await;
+    for id in ["a", "b"] {
+        stage.admin.create(id, &stage.connector()).await;
+    }
+    let shared = stage.connector_with(&json!({"auth_mode": "shared"}), &json!({}));
+    stage.admin.create("c", &shared).await;
+    let plain = json!({"name": "No accounts", "connector_type_id": ".http", "config": {"baseUrl": stage.fake.url},
+        "secrets": {"authType": "none"}});
+    stage.admin.create("d", &plain).await;
+    let person = json!({"profileUid": "u1"});
+    let person = stage.admin.make_key(&["oauth:connect"], person).await;
+    stage.connect(&person, "a").await;
+
+    let path = "/api/actions/connectors/_me";
+    let offer = |id: &str, status: &str| json!({"id": id, "name": "An account", "connector_type_id": ".http", "user_auth_status": status});
+    let all = person.get(path).await.expect(200);
+    assert_eq!(
+        all,
+        json!({"connectors": [offer("a", "connected"), offer("b", "not_connected")]})
+    );
+    let first = person.get(&format!("{path}?limit=1")).await.expect(200);
+    assert_eq!(first, json!({"connectors": [offer("a", "connected")], "next": "a"}));
+    let third = person.get(&format!("{path}?limit=1&after=b")).await.expect(200);
+    assert_eq!(third, json!({"connectors": [], "next": "c"}), "others are passed over");
+    let narrow = json!({"profileUid": "u1", "connectors": ["b"]});
+    let narrow = stage.admin.make_key(&["oauth:connect"], narrow).await;
+    let seen = narrow.get(path).await.expect(200);
+    assert_eq!(seen, json!({"connectors": [offer("b", "not_connected")]}));
+    for wrong in ["limit=0", "limit=201", "after="] {
+        let refused = person.get(&format!("{path}?{wrong}")).await;
+        refused.refused(400, "validation_failed");
+    }
+    person
+        .get(&format!("{path}?search=a"))
+        .await
+        .refused(400, "unknown_field");
+    stage.admin.get(path).await.refused(409, "user_required");
+    let reader = json!({"profileUid": "u1"});
+    let reader = stage.admin.make_key(&["connectors:read"], reader).await;
+    reader.get(path).await.refused(403, "privilege_missing");
+}
+
+#[tokio::test]
 async fn lists_end_at_the_borders_of_a_space_and_of_a_narrowed_key() {
     let stage = stage().await;
     let elsewhere = stage.admin.in_space("other");

@@ -405,9 +405,13 @@ async fn a13_whoever_signed_in_in_between_does_not_complete_it() {
     let (_, u) = user(&stage, "u").await;
     let (mut browser, callback) = depart(&stage, &u).await;
     u.delete("/api/session").await.expect(204);
-    browser
-        .open(callback.as_str())
-        .await
-        .failed(403, "flow_browser_mismatch");
+    let page = browser.open(callback.as_str()).await;
+    page.failed(403, "flow_browser_mismatch");
+    assert!(page.text().contains("You are not signed in"), "{}", page.text());
+    assert!(
+        page.body.contains("href=\"/app\""),
+        "the way back to the console: {}",
+        page.body
+    );
     assert!(stage.fake.seen("/token").is_empty());
 }
