@@ -7,7 +7,7 @@ import { ErrorNote, Facts, Heading, Loading, Pill, Time } from '../ui.js';
 import { href } from '../router.js';
 import { count, fullTime, masked, shown } from '../text.js';
 
-const TYPES = ['config.change', 'connection.state', 'flow.start', 'flow.complete', 'flow.reject', 'token.refresh', 'token.use', 'token.export', 'token.revoke', 'apikey.create', 'apikey.delete', 'auth.fail', 'authz.deny', 'limit.hit', 'egress.deny', 'key.rotate', 'crypto.fail', 'session.start', 'session.end'];
+const TYPES = ['config.change', 'connection.state', 'flow.start', 'flow.complete', 'flow.reject', 'token.refresh', 'token.use', 'token.export', 'token.revoke', 'apikey.create', 'apikey.delete', 'auth.fail', 'authz.deny', 'limit.hit', 'egress.deny', 'key.rotate', 'crypto.fail', 'session.start', 'session.end', 'session.change'];
 
 /** A local time of an input as the API wants it. */
 const iso = (text) => { const time = new Date(text); return text && !Number.isNaN(time.getTime()) ? time.toISOString() : undefined; };
