@@ -41,6 +41,7 @@ const NO_PAGE: &[ErrorCode] = {
         C::RefreshBusy,
         C::OriginNotAllowed,
         C::CrossSiteRequest,
+        C::SessionRevoked,
         C::SignInInvalid,
         C::SignInNotAllowed,
         C::IdTokenInvalid,
