@@ -130,6 +130,15 @@ test.describe('with spaces', () => {
   });
 });
 
+test('a person of one space goes there, and is told which it is', async ({ page, stage }) => {
+  const made = await stage.valetkey.api('/api/security/api_keys', { body: { name: 'robot', privileges: ['connectors:read'], spaces: ['team-a'] } });
+  await enter(page, stage.valetkey, made.key, '/app');
+  await expect(page).toHaveURL(`${stage.valetkey.base}/s/team-a/app/connectors`);
+  await expect(title(page, 'Connectors')).toBeVisible();
+  await expect(page.locator('.space')).toHaveText('Space team-a');
+  await page.waitForLoadState('networkidle');
+});
+
 test('signed in with a key, the button is no trap: the other person takes over', async ({ page, stage }) => {
   await enter(page, stage.valetkey, await personKey(stage.valetkey), '/app/mine');
   await page.goto(`${stage.valetkey.base}/api/session/oidc/start?to=/app/mine`);

@@ -56,10 +56,6 @@ function Spaces() {
   const { spaces = [] } = useSession();
   const { space } = usePlace();
   if (!spaces.includes('*') && spaces.length < 2) return spaces[0] && spaces[0] !== 'default' ? html`<p class="space"><span class="soft small">${en.session.space}</span> ${shown(spaces[0])}</p>` : null;
-  useEffect(() => {
-    // Whoever opens the front door of a space that is not theirs goes to one that is.
-    if (!spaces.includes('*') && !spaces.includes(space) && spaces.length) location.replace(href(['/', '/sign-in'].includes(place().path) ? '/' : place().path, {}, spaces[0]));
-  }, [space]);
   const open = (wanted) => { if (wanted && wanted !== space) location.assign(href('/', {}, wanted)); };
   if (!spaces.includes('*')) {
     return html`<label class="space"><span class="soft small">${en.session.space}</span>
@@ -100,7 +96,7 @@ function Guard({ children }) {
 
 function Frame() {
   const here = usePlace();
-  const { can } = useSession();
+  const { can, spaces = [] } = useSession();
   const [open, setOpen] = useState(false);
   const content = useRef(null);
   const first = useRef(true);
@@ -112,7 +108,11 @@ function Frame() {
     if (parts) { found = { page, nav, parts, pattern }; break; }
   }
   useEffect(() => {
-    if (here.path === '/' || here.path === '/sign-in') go(href(home), true);
+    if (here.path === '/' || here.path === '/sign-in') {
+      // The front door of a space that is not theirs leads people to one that is.
+      if (spaces.length && !spaces.includes('*') && !spaces.includes(here.space)) location.replace(href('/', {}, spaces[0]));
+      else go(href(home), true);
+    }
     // Back from an identity provider that can return to the default space only.
     if (here.path === '/go') location.replace(`${prefix(here.query.space ?? 'default')}/app${/^\/[a-z][^\\]*$/.test(here.query.to ?? '') ? here.query.to : ''}`);
   }, [here.path]);
