@@ -23,6 +23,9 @@ use super::error::{ApiError, Pending, write_body};
 /// What browsers are told where they reach us over https: never to come without it (RFC 6797 section 6.1).
 const HTTPS_FOR_A_YEAR: &str = "max-age=31536000";
 
+/// What an answer may load that is no page: nothing.
+const NO_PAGE: &str = "default-src 'none'; frame-ancestors 'none'";
+
 /// The other end of a connection: its address, also as text, made once for all its requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
@@ -182,6 +185,13 @@ impl Front {
         headers
             .entry(header::CACHE_CONTROL)
             .or_insert(HeaderValue::from_static("no-store"));
+        // What is no page says so, and is shown in no frame either.
+        headers
+            .entry(header::CONTENT_SECURITY_POLICY)
+            .or_insert(HeaderValue::from_static(NO_PAGE));
+        headers
+            .entry(header::X_FRAME_OPTIONS)
+            .or_insert(HeaderValue::from_static("DENY"));
     }
 }
 

@@ -171,6 +171,10 @@ async fn f19_every_answer_says_that_others_may_not_load_it_and_that_https_stays(
             assert_eq!(header("strict-transport-security"), lasting, "{path}");
             assert_eq!(header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
             assert_eq!(header("x-content-type-options"), Some("nosniff"), "{path}");
+            assert_eq!(header("x-frame-options"), Some("DENY"), "{path}");
+            let policy = header("content-security-policy").expect("a policy");
+            assert!(policy.contains("default-src 'none'"), "{path}: {policy}");
+            assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
         }
     }
 }
