@@ -7,7 +7,8 @@ use toml::Value;
 use valetkey_core::SpaceId;
 use valetkey_engine::OidcSettings;
 
-use super::{Values, base_url, non_empty, value};
+use super::shape::{base_url, non_empty};
+use super::{Values, value};
 
 /// More often than this, asking would be most of what a session does.
 const SHORTEST_RECHECK: Duration = Duration::from_secs(5);
