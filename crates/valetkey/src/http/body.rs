@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use axum::body::to_bytes;
+use axum::body::Body;
 use axum::extract::{FromRequest, Path, Request};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use valetkey_core::{ConnectionName, ConnectorId, ErrorCode};
 
@@ -13,6 +15,10 @@ use super::router::AppState;
 
 /// The most that a request may bring.
 const MAX_BODY: usize = 1024 * 1024;
+
+/// How much of a body is read that is refused. Many clients read no answer before they have sent everything, and a connection
+/// that is closed on the way takes the answer with it.
+const MAX_REFUSED: usize = 8 * MAX_BODY;
 
 /// How long all of it may take.
 const BODY_TIME: Duration = Duration::from_secs(20);
@@ -25,21 +31,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
 
     async fn from_request(request: Request, _state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        if parts.headers.get(CONTENT_ENCODING).is_some_and(|v| v != "identity") {
-            return Err(ApiError::new(
-                ErrorCode::UnsupportedMediaType,
-                "compressed bodies are not accepted",
-            ));
-        }
-        let too_large = || ApiError::new(ErrorCode::BodyTooLarge, "the body is larger than 1 MiB");
-        let announced = parts
-            .headers
-            .get("content-length")
-            .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-        if announced.is_some_and(|n| n > MAX_BODY as u64) {
-            return Err(too_large());
-        }
-        let bytes = tokio::time::timeout(BODY_TIME, to_bytes(body, MAX_BODY))
+        let is_compressed = parts.headers.get(CONTENT_ENCODING).is_some_and(|v| v != "identity");
+        let bytes = tokio::time::timeout(BODY_TIME, receive(body, &parts.headers))
             .await
             .map_err(|_| {
                 let seconds = BODY_TIME.as_secs();
@@ -47,8 +40,13 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
                     ErrorCode::BodyTooSlow,
                     format!("the body did not come within {seconds} seconds: send the request again"),
                 )
-            })?
-            .map_err(|_| too_large())?;
+            })??;
+        if is_compressed {
+            return Err(ApiError::new(
+                ErrorCode::UnsupportedMediaType,
+                "compressed bodies are not accepted",
+            ));
+        }
         if bytes.is_empty() {
             return read(b"{}").map(Self);
         }
@@ -65,6 +63,37 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
         }
         read(&bytes).map(Self)
     }
+}
+
+/// All of a body, or why it is refused.
+async fn receive(mut body: Body, headers: &HeaderMap) -> Result<Vec<u8>, ApiError> {
+    let too_large = || ApiError::new(ErrorCode::BodyTooLarge, "the body is larger than 1 MiB");
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|n| n > MAX_REFUSED as u64) {
+        return Err(too_large());
+    }
+    let (mut bytes, mut received) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let broken = |_| ApiError::new(ErrorCode::InvalidRequest, "the body broke off: send the request again");
+        let Ok(data) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        received += data.len();
+        if received <= MAX_BODY {
+            bytes.extend_from_slice(&data);
+        } else {
+            bytes = Vec::new();
+        }
+        if received > MAX_REFUSED {
+            return Err(too_large());
+        }
+    }
+    if received > MAX_BODY {
+        return Err(too_large());
+    }
+    Ok(bytes)
 }
 
 fn is_json(content_type: &str) -> bool {

@@ -126,6 +126,22 @@ async fn d27_odd_json_is_refused() {
 }
 
 #[tokio::test]
+async fn d39_whoever_sends_too_much_is_told_so_after_sending_it() {
+    let stage = Stage::per_user().await;
+    for (encoding, size, status) in [("identity", 6 << 20, 413), ("gzip", 1 << 20, 415)] {
+        let request = format!(
+            "POST /api/actions/connector/api/_oauth_access_token HTTP/1.1\r\nhost: x\r\nauthorization: ApiKey {}\r\n\
+             content-type: application/json\r\ncontent-encoding: {encoding}\r\ncontent-length: {size}\r\n\r\n{}",
+            stage.user.key,
+            "x".repeat(size),
+        );
+        // It reads nothing before all is sent, as many clients do.
+        let answer = raw::exchange(&stage.valetkey.base(), &request).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn d39_bodies_have_a_size_a_type_and_no_compression() {
     let stage = Stage::per_user().await;
     let path = "/api/actions/connector/api/_oauth_access_token";
