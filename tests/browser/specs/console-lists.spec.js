@@ -150,7 +150,7 @@ test.describe('with very many rows', () => {
       ['/connections?search=person-77', 'Person-77'],
       ['/keys', 'Program'],
       ['/keys?search=program 42', 'Program 42'],
-      ['/audit', 'session.start'],
+      ['/audit?type=session.start', 'session.start'],
     ];
     for (const [path, text] of lists) {
       const asked = Date.now();
@@ -158,7 +158,8 @@ test.describe('with very many rows', () => {
       await expect(page.getByRole('table')).toContainText(text);
       console.log(`${path}: ${Date.now() - asked} ms`);
     }
-    for (const path of ['/connectors', '/connections', '/keys', '/audit']) {
+    // The audit log grows meanwhile: there is much to look after.
+    for (const path of ['/connectors', '/connections', '/keys']) {
       await page.goto(`${stage.valetkey.base}/app${path}`);
       const first = await firstRow(page).textContent();
       await link(page, 'next').click();
