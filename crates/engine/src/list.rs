@@ -120,7 +120,7 @@ pub struct ConnectionView {
 
 /// Where a list stands: in which of its walks, and behind which row.
 #[derive(Default)]
-struct Standing {
+struct Cursor {
     walk: usize,
     behind: Option<Place>,
 }
@@ -152,7 +152,7 @@ impl Engine {
     async fn list(&self, principal: &Principal, query: ConnectionQuery) -> Result<ConnectionPage> {
         let limit = page_size(query.limit, query.search.as_deref())?;
         let walks = walks(&query, principal);
-        let mut at = query.after.as_deref().map_or(Ok(Standing::default()), Standing::read)?;
+        let mut at = query.after.as_deref().map_or(Ok(Cursor::default()), Cursor::read)?;
         let (mut connections, mut known) = (Vec::new(), Known::new());
         let mut looked_at = 0;
         while let Some(walk) = walks.get(at.walk) {
@@ -180,7 +180,7 @@ impl Engine {
                 connections.extend(self.listed(principal, &query, walk, row, &mut known).await?);
             }
             if is_over {
-                at = Standing {
+                at = Cursor {
                     walk: at.walk + 1,
                     behind: None,
                 };
@@ -321,14 +321,14 @@ fn shown(owner: &Owner) -> &str {
     owner.user().map_or("shared", |user| user.as_str())
 }
 
-fn page(connections: Vec<ConnectionView>, next: Option<&Standing>) -> ConnectionPage {
+fn page(connections: Vec<ConnectionView>, next: Option<&Cursor>) -> ConnectionPage {
     ConnectionPage {
         connections,
-        next: next.map(Standing::written),
+        next: next.map(Cursor::written),
     }
 }
 
-impl Standing {
+impl Cursor {
     fn written(&self) -> String {
         let behind = self.behind.as_ref().map(|place| {
             let owner = place.owner.as_stored();
