@@ -79,7 +79,8 @@ pub(crate) struct StatusBody {
     connector_ids: Option<BTreeSet<ConnectorId>>,
 }
 
-/// Starts the authorization code flow for the caller.
+/// Starts the authorization code flow for the caller, who needs `oauth:connect`, and for an account that is shared `connectors:write`
+/// too.
 #[utoipa::path(post, path = "/api/actions/connector/{id}/_start_oauth_flow", tag = "connect", request_body = StartBody,
     params(("id" = String, Path)),
     responses((status = 200, body = StartAnswer), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody),
