@@ -112,6 +112,7 @@ async fn build_core_on(place: Place, config: &Config, clock: SystemClock) -> Res
         upstreams: config.upstreams.clone(),
         extra_ca_file: config.extra_ca_file.clone(),
         connect_timeout: Duration::from_secs(5),
+        token_connections: config.token_concurrency,
     })
     .map_err(|e| Refusal::Configuration(e.to_string()))?;
     let rescue = config.data_dir.join("rescue");

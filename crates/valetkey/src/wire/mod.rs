@@ -41,10 +41,11 @@ use crate::workers;
 /// Bytes of body of a token endpoint's answer; real ones are a few KiB.
 const MAX_TOKEN_BODY: usize = 1024 * 1024;
 
-/// Token endpoints: few connections, and young ones, because an uncertain outcome is dear.
+/// Token endpoints: young connections, because an uncertain outcome is dear. How many wait for one target is a setting, up
+/// to all of them: each that is not there costs a handshake when many tokens are due at once.
 const TOKEN_POOL: pool::Limits = pool::Limits {
-    per_target: 16,
-    total: 64,
+    per_target: 256,
+    total: 256,
     idle: Duration::from_secs(30),
 };
 /// APIs: as many connections as callers are busy at once.
@@ -70,6 +71,9 @@ pub(crate) struct WireSettings {
     pub(crate) extra_ca_file: Option<PathBuf>,
     /// For name resolution, TCP and TLS together.
     pub(crate) connect_timeout: Duration,
+    /// Connections to one token endpoint that are kept for the next request at most: as many as requests may be under way
+    /// to it.
+    pub(crate) token_connections: usize,
 }
 
 /// Settings that cannot be used.
@@ -129,9 +133,13 @@ impl HyperWire {
             tls: tls::client_config(settings.extra_ca_file.as_deref())?,
             connect_timeout: settings.connect_timeout,
         });
+        let token_pool = pool::Limits {
+            per_target: settings.token_connections.min(TOKEN_POOL.per_target),
+            ..TOKEN_POOL
+        };
         Ok(Self {
             upstreams: read_upstreams(&settings.upstreams)?,
-            token: Client::new(Arc::clone(&connector), TOKEN_POOL, 1),
+            token: Client::new(Arc::clone(&connector), token_pool, 1),
             api: Client::new(Arc::clone(&connector), API_POOL, workers::count()),
             connector,
         })

@@ -34,6 +34,7 @@ fn strict() -> WireSettings {
         upstreams: Vec::new(),
         extra_ca_file: None,
         connect_timeout: Duration::from_secs(5),
+        token_connections: 16,
     }
 }
 

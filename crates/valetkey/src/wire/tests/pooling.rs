@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use valetkey_engine::wire::WireError;
 
 use super::{End, FakeServer, LONG, api, get, local, ok, post, token, wire};
+use crate::wire::WireSettings;
 
 const MAX: usize = 1 << 20;
 
@@ -126,6 +128,39 @@ async fn a_server_that_closes_instead_of_answering_is_asked_once() {
         End::Uncertain(WireError::Broken)
     );
     assert_eq!((server.connections(), server.requests().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn what_may_be_asked_at_once_is_asked_again_without_a_new_connection() {
+    const AT_ONCE: usize = 40;
+    let together = Arc::new(Barrier::new(AT_ONCE));
+    let answers = Arc::clone(&together);
+    let server = FakeServer::start(move |mut peer| {
+        let together = Arc::clone(&answers);
+        async move {
+            while peer.request().await.is_some() {
+                together.wait().await;
+                peer.send(ok("{}")).await;
+            }
+        }
+    })
+    .await;
+    let server = Arc::new(server);
+    let wire = Arc::new(wire(&WireSettings {
+        token_connections: AT_ONCE,
+        ..local()
+    }));
+    for _ in 0..3 {
+        let mut calls = JoinSet::new();
+        for _ in 0..AT_ONCE {
+            let (server, wire) = (Arc::clone(&server), Arc::clone(&wire));
+            calls.spawn(async move { token(&wire, post(&server.url("/"), "x"), LONG).await });
+        }
+        for end in calls.join_all().await {
+            assert_eq!(end, End::Answered(200, "{}".to_owned()));
+        }
+    }
+    assert_eq!(server.connections(), AT_ONCE);
 }
 
 #[tokio::test]
