@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
-use valetkey_core::{ConnectorId, Rng, SpaceId, Timestamp};
+use valetkey_core::{ConnectionKey, ConnectorId, Rng, SpaceId, Timestamp};
 use valetkey_store::rows::{ConnectionRow, ConnectionState, Due, GrantRow};
 
 use crate::Engine;
@@ -24,8 +24,8 @@ use crate::error::Result;
 use crate::grant::is_client_credentials;
 use crate::status::{EndNotice, EndReason};
 
-use slots::Refused;
 pub(crate) use slots::Slots;
+use slots::{Refused, Slot};
 
 /// How many due connections one read brings, and how many if none of those can be begun.
 const PAGE: u32 = 256;
@@ -99,18 +99,12 @@ impl Engine {
     /// Begins what may begin of a page, in an order of its own.
     async fn begin_page(self: &Arc<Self>, page: &[Due], hosts: &mut Hosts, beyond_share: bool) -> Tried {
         let mut tried = Tried::default();
+        let mut begun = Vec::new();
         for due in shuffled(page, &*self.rng) {
             let host = hosts.of(self, due).await;
             let flights = self.flights.count();
             match self.slots.take(&due.key, host.as_deref(), flights, beyond_share) {
-                Ok(slot) => {
-                    tried.begun += 1;
-                    let (engine, due) = (Arc::clone(self), due.clone());
-                    self.tasks.spawn(async move {
-                        engine.attend(&due).await;
-                        drop(slot);
-                    });
-                }
+                Ok(slot) => begun.push((due.clone(), slot)),
                 Err(Refused::Full) => {
                     tried.full = true;
                     break;
@@ -119,7 +113,31 @@ impl Engine {
                 Err(Refused::UnderWay) => {}
             }
         }
+        tried.begun = begun.len();
+        let mut rows = self.rows_of(&begun).await;
+        for (due, slot) in begun {
+            let (engine, row) = (Arc::clone(self), rows.remove(&due.key));
+            self.tasks.spawn(async move {
+                engine.attend(&due, row).await;
+                drop(slot);
+            });
+        }
         tried
+    }
+
+    /// The connections of a page, from one read. Where that fails, one row may be why: then each is read by itself.
+    async fn rows_of(&self, begun: &[(Due, Slot)]) -> BTreeMap<ConnectionKey, ConnectionRow> {
+        let keys: Vec<_> = begun.iter().map(|(due, _)| due.key.clone()).collect();
+        if keys.is_empty() {
+            return BTreeMap::new();
+        }
+        match self.store.get_connections(&keys).await {
+            Ok(rows) => rows.into_iter().map(|row| (row.key.clone(), row)).collect(),
+            Err(error) => {
+                tracing::debug!(%error, "due connections cannot be read together");
+                BTreeMap::new()
+            }
+        }
     }
 
     /// Puts off connections that wait for a busy token host: behind them may be others whose host is idle.

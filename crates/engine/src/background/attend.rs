@@ -23,10 +23,10 @@ const TOLD_AFTER: u32 = 5;
 
 impl Engine {
     /// Does what is due, and puts the connection off if that fails. On a task of its own: a connection whose work panics
-    /// is put off like any other.
-    pub(super) async fn attend(self: &Arc<Self>, due: &Due) {
+    /// is put off like any other. `row` is the connection if it was read already.
+    pub(super) async fn attend(self: &Arc<Self>, due: &Due, row: Option<ConnectionRow>) {
         let (engine, own) = (Arc::clone(self), due.clone());
-        let work = self.tasks.spawn(async move { engine.look_at(&own).await });
+        let work = self.tasks.spawn(async move { engine.look_at(&own, row).await });
         let error = match work.await {
             Ok(Ok(())) => {
                 self.stumbles.remove(&due.key);
@@ -73,9 +73,12 @@ impl Engine {
         self.postpone(&row, due.generation, Some(at), notices, None).await
     }
 
-    async fn look_at(self: &Arc<Self>, due: &Due) -> Result<()> {
+    async fn look_at(self: &Arc<Self>, due: &Due, row: Option<ConnectionRow>) -> Result<()> {
         let now = self.clock.now();
-        let row = self.store.get_connection(&due.key).await?;
+        let row = match row {
+            Some(row) => Some(row),
+            None => self.store.get_connection(&due.key).await?,
+        };
         let is_due = |row: &ConnectionRow| {
             row.generation == due.generation
                 && row.state == ConnectionState::Active

@@ -3,7 +3,11 @@
 use std::collections::BTreeSet;
 use valetkey_core::Clock as _;
 
+use valetkey_oauth::Rotation;
+
+use crate::faults::Fault;
 use crate::stage::{DAY, HOUR, MINUTE, SECOND, Stage};
+use crate::town::{Plan, Town};
 
 /// Does rounds until something is so; what is held stays under way.
 async fn until(stage: &Stage, what: &str, is_so: impl Fn() -> bool) {
@@ -204,4 +208,36 @@ async fn background_work_can_be_turned_off() {
     assert_eq!(stage.provider.refresh_count(), 0);
     stage.token("default", "crm", "ada").await.expect("a token on demand");
     assert_eq!(stage.provider.refresh_count(), 1);
+}
+
+/// Connects a hundred people, waits until all are due and renews them; what each kind of read was called meanwhile.
+async fn reads_of_a_hundred(unreadable: bool) -> [usize; 2] {
+    let (town, node) = Town::with_alice(Plan::of(Rotation::SingleUse)).await;
+    for n in 1..100 {
+        node.connect(&format!("user-{n}")).await;
+    }
+    town.pass(55 * MINUTE).await;
+    if unreadable {
+        node.faults.set("get_connections", Fault::Before, 0, usize::MAX);
+    }
+    let calls = || ["get_connections", "get_connection"].map(|read| node.faults.calls(read));
+    let before = calls();
+    while node.engine.refresh_due().await.expect("a round").begun > 0 {
+        node.settle().await;
+    }
+    assert_eq!(town.provider.sent().len(), 100);
+    let after = calls();
+    [after[0] - before[0], after[1] - before[1]]
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_due_together_is_read_together() {
+    let [together, alone] = reads_of_a_hundred(false).await;
+    assert!(together <= 4 && alone == 0, "{together} pages, {alone} connections");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_cannot_be_read_is_read_one_by_one() {
+    let [_, alone] = reads_of_a_hundred(true).await;
+    assert_eq!(alone, 100);
 }
