@@ -1,5 +1,5 @@
 //! What the engines do in a second: point reads, and refreshes (the claim and the new pair, each written durably), by 32
-//! callers at once; and how long a point read takes by itself with few rows and with many (`BENCH_ROWS`, 1,000,000; 0 leaves that out).
+//! callers at once (`BENCH_CALLERS`); and how long a point read takes by itself with few rows and with many (`BENCH_ROWS`, 1,000,000; 0 leaves that out).
 //!
 //! `cargo xtask postgres cargo bench -p valetkey-store --all-features`. The server's numbers are those of this machine:
 //! server and callers share its cores.
@@ -24,7 +24,6 @@ mod place;
 
 const ROWS: u64 = 50_000;
 const FEW: u64 = 10_000;
-const CALLERS: u64 = 32;
 const SPAN: Duration = Duration::from_secs(4);
 
 fn key(number: u64) -> ConnectionKey {
@@ -91,7 +90,7 @@ where
     F: Future<Output = u64> + Send + 'static,
 {
     let end = Instant::now() + SPAN;
-    let callers: JoinSet<u64> = (0..CALLERS)
+    let callers: JoinSet<u64> = (0..callers())
         .map(|caller| work(Arc::clone(store), caller, end))
         .collect();
     let times: u64 = callers.join_all().await.into_iter().sum();
@@ -157,7 +156,7 @@ async fn grow(name: &str, store: &Arc<dyn Store>, many: u64) {
 }
 
 async fn refresh(store: Arc<dyn Store>, caller: u64, end: Instant) -> u64 {
-    let (mut times, own) = (0, ROWS / CALLERS);
+    let (mut times, own) = (0, ROWS / callers());
     while Instant::now() < end {
         let number = caller * own + times % own;
         let generation = i64::try_from(1 + times / own).expect("small");
@@ -191,9 +190,17 @@ async fn measure(name: &str, store: Arc<dyn Store>) {
     .expect("printed");
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench is told its size by the environment")]
 fn many() -> u64 {
-    std::env::var("BENCH_ROWS").map_or(1_000_000, |rows| rows.parse().expect("a number"))
+    setting("BENCH_ROWS", 1_000_000)
+}
+
+fn callers() -> u64 {
+    setting("BENCH_CALLERS", 32)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench is told its sizes by the environment")]
+fn setting(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |value| value.parse().expect("a number"))
 }
 
 #[tokio::main]

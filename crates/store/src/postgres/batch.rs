@@ -24,8 +24,9 @@ use crate::error::again;
 /// How many changes share a commit at most, so that the first of them does not wait for ever.
 const GROUP: usize = 128;
 
-/// How many batches of a kind are under way at most.
-const LANES: usize = 4;
+/// How many batches of a kind are under way at most: one is carried out while another one's commit reaches the disk. More of
+/// them are smaller ones, and each costs the server as much again.
+const LANES: usize = 2;
 
 /// How many changes must wait before another batch is sent beside those under way. It costs a commit of its own, but where
 /// the disk is slow, commits wait for it together.
