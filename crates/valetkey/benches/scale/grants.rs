@@ -50,9 +50,9 @@ impl Provider {
         })
     }
 
-    /// Says when tokens end and how long an answer takes, and begins the counting anew.
-    pub(crate) async fn tell(&self, end_at: u64, delay: u64) -> Result<()> {
-        let url = format!("{}/tell?end_at={end_at}&delay={delay}", self.control);
+    /// Says when first tokens end, as in `end_at=…`, `life=…` or nothing, and begins the counting anew.
+    pub(crate) async fn tell(&self, what: &str) -> Result<()> {
+        let url = format!("{}/tell?{what}", self.control);
         self.client.get(url).send().await?.error_for_status()?;
         Ok(())
     }

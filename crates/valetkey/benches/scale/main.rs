@@ -6,12 +6,15 @@
 //!
 //! - *reads*: the 99th percentile of `_oauth_access_token`, each request for another connection, with few connections and
 //!   with many, and their ratio; the throughput with many beside a bare axum handler's; memory, and the time to be ready;
-//! - *refreshes*: durable refreshes a second against a token endpoint over plain HTTP and over TLS, counted at the provider;
+//! - *backlog*: grants whose tokens have all ended while nobody looked after them: how many a second are renewed when the
+//!   server is there again, over plain HTTP and over TLS, counted at the provider;
+//! - *refreshes*: the same on demand, one for each request of a caller;
 //! - *stampede*: connections whose tokens all end in the same moment: how many were renewed before it, the most token
 //!   requests at once, and the slowest of the callers that went on asking for tokens meanwhile, some hundred times a second.
 //!
-//! It judges nothing. `BENCH_FEW` (10000), `BENCH_CONNECTIONS` (1000000), `BENCH_GRANTS` (5000), `BENCH_STAMPEDE` (100000),
-//! `BENCH_SECONDS` (5) set the sizes; a part whose size is 0 is left out, and so is `SQLite` with `BENCH_SQLITE=0`.
+//! It judges nothing. `BENCH_FEW` (10000), `BENCH_CONNECTIONS` (1000000), `BENCH_BACKLOG` (20000), `BENCH_GRANTS` (5000),
+//! `BENCH_STAMPEDE` (100000), `BENCH_SECONDS` (5) set the sizes; a part whose size is 0 is left out, and so is `SQLite` with
+//! `BENCH_SQLITE=0`. `BENCH_AT_ONCE` (256) token requests may be under way at once.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,12 +28,17 @@ use serde_json::{Value, json};
 use support::load::{Client, Figures, Load, Target};
 use support::{KEY, Server, mib, per_second, processor_time, resident, say, setting, start_role};
 
+/// How long the tokens of a backlog live: the shortest that are renewed ahead of time.
+const LIFE: Duration = Duration::from_secs(60);
+
 /// The sizes of a run.
 struct Sizes {
     few: u64,
     connections: u64,
+    backlog: u64,
     grants: u64,
     stampede: u64,
+    at_once: u64,
     span: Duration,
 }
 
@@ -41,8 +49,10 @@ fn main() -> Result<()> {
     let sizes = Sizes {
         few: setting("BENCH_FEW", 10_000)?,
         connections: setting("BENCH_CONNECTIONS", 1_000_000)?,
+        backlog: setting("BENCH_BACKLOG", 20_000)?,
         grants: setting("BENCH_GRANTS", 5_000)?,
         stampede: setting("BENCH_STAMPEDE", 100_000)?,
+        at_once: setting("BENCH_AT_ONCE", 256)?,
         span: Duration::from_secs(setting("BENCH_SECONDS", 5)?),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -76,6 +86,9 @@ async fn measure(store: &str, sizes: &Sizes, database_url: Option<String>) -> Re
         reads(data.path(), &settings, sizes).await?;
     }
     for tls in [false, true] {
+        if sizes.backlog > 0 {
+            backlog(data.path(), &settings, sizes, tls).await?;
+        }
         if sizes.grants > 0 {
             refreshes(data.path(), &settings, sizes, tls).await?;
         }
@@ -128,20 +141,24 @@ async fn reads(data: &std::path::Path, settings: &[String], sizes: &Sizes) -> Re
         ))?;
         tails.push(f64::from(figures.percentile(99)));
         if count == sizes.connections {
-            let bare = Target {
-                port: bare_port,
-                path: "/".to_owned(),
-                key: KEY.to_owned(),
-                users: 1,
-                body: "{}".to_owned(),
-                clients: 32,
-                pause: Duration::ZERO,
-            };
-            compare(&bare, &running.target(path, count, "{}"), sizes.span).await?;
+            compare(&bare(bare_port), &running.target(path, count, "{}"), sizes.span).await?;
         }
         running.stop()?;
     }
     say(&format!("  p99 with many {:.2} x with few", tails[1] / tails[0]))
+}
+
+/// A bare axum handler.
+fn bare(port: u16) -> Target {
+    Target {
+        port,
+        path: "/".to_owned(),
+        key: KEY.to_owned(),
+        users: 1,
+        body: "{}".to_owned(),
+        clients: 32,
+        pause: Duration::ZERO,
+    }
 }
 
 async fn compare(bare: &Target, cold: &Target, span: Duration) -> Result<()> {
@@ -161,30 +178,78 @@ async fn compare(bare: &Target, cold: &Target, span: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Lets tokens end while nothing is renewed, then starts the server that renews them.
+async fn backlog(data: &std::path::Path, settings: &[String], sizes: &Sizes, tls: bool) -> Result<()> {
+    let provider = grants::Provider::start(data, tls)?;
+    let (_bare, bare_port) = start_role(&["bare"])?;
+    let mut settings = settings.to_vec();
+    settings.extend(provider.settings.clone());
+    settings.push(format!("oauth.token_concurrency={}", sizes.at_once));
+    settings.push(format!("oauth.background_refreshes_per_host={}", sizes.at_once));
+    let idle = [settings.clone(), vec!["oauth.background_refreshes=0".to_owned()]].concat();
+    let server = Server::start(data, &idle)?;
+    let id = if tls { "backlog-tls" } else { "backlog" };
+    server.create(id, &provider.connector()).await?;
+    provider.tell(&format!("life={}", LIFE.as_millis())).await?;
+    grants::connect(&server, id, 0..sizes.backlog).await?;
+    server.stop()?;
+    tokio::time::sleep(LIFE).await;
+    let yardstick = Load::rate(&bare(bare_port), Client::Raw, sizes.span, 0).await?.rate;
+    provider.tell("").await?;
+    settings.push(format!("oauth.background_refreshes={}", sizes.at_once));
+    let server = Server::start(data, &settings)?;
+    let before = processor_time(server.pid())?;
+    let seen = loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let seen = provider.seen().await?;
+        if seen["refreshes"].as_u64() >= Some(sizes.backlog) {
+            break seen;
+        }
+    };
+    let at = |which: &str| seen[which].as_u64().unwrap_or_default();
+    let took = at("last_refresh_at").saturating_sub(at("first_refresh_at"));
+    let cost = processor_time(server.pid())?.saturating_sub(before).as_secs_f64() * 1e6;
+    let rate = per_second(sizes.backlog, Duration::from_millis(took));
+    say(&format!(
+        "  a backlog of {} over {}: {rate:.0} durable refreshes/s, {:.3} x bare ({yardstick:.0}), {} at once, \
+         {:.0} µs of the server's own",
+        sizes.backlog,
+        if tls { "TLS" } else { "plain HTTP" },
+        rate / yardstick,
+        seen["most_at_once"],
+        cost / f64::from(u32::try_from(sizes.backlog)?),
+    ))?;
+    server.stop()
+}
+
 /// Renews grants as fast as it goes: every request asks for more validity than any token has.
 async fn refreshes(data: &std::path::Path, settings: &[String], sizes: &Sizes, tls: bool) -> Result<()> {
     let provider = grants::Provider::start(data, tls)?;
+    let (_bare, bare_port) = start_role(&["bare"])?;
     let mut settings = settings.to_vec();
     settings.extend(provider.settings.clone());
+    settings.push(format!("oauth.token_concurrency={}", sizes.at_once));
     let server = Server::start(data, &settings)?;
     let id = if tls { "grants-tls" } else { "grants" };
     server.create(id, &provider.connector()).await?;
     grants::connect(&server, id, 0..sizes.grants).await?;
-    provider.tell(0, 0).await?;
+    provider.tell("").await?;
     let path = format!("/api/actions/connector/{id}/_oauth_access_token");
     let target = Target {
         clients: 256,
         ..server.target(&path, sizes.grants, r#"{"minimumValiditySeconds": 86400}"#)
     };
+    let yardstick = Load::rate(&bare(bare_port), Client::Raw, sizes.span, 0).await?.rate;
     let before = processor_time(server.pid())?;
     let figures: Figures = Load::rate(&target, Client::Raw, sizes.span, 0).await?;
     let cost = processor_time(server.pid())?.saturating_sub(before).as_secs_f64() * 1e6;
     let seen = provider.seen().await?;
     say(&format!(
-        "  {:.0} durable refreshes/s over {} ({} answered, {} seen by the provider, {} at once), p99 {} ms, \
+        "  {:.0} durable refreshes/s over {}, {:.3} x bare ({yardstick:.0}) ({} answered, {} seen by the provider, {} at once), p99 {} ms, \
          {:.0} µs of the server's own",
         figures.rate,
         if tls { "TLS" } else { "plain HTTP" },
+        figures.rate / yardstick,
         figures.micros.len(),
         seen["refreshes"],
         seen["most_at_once"],
@@ -207,7 +272,7 @@ async fn stampede(data: &std::path::Path, settings: &[String], count: u64) -> Re
     grants::connect(&server, "stampede", count..count + count.div_ceil(50)).await?;
     let ready = support::provider::now();
     let end_at = ready + 60_000 + (ready - began) * 50 * 5 / 2;
-    provider.tell(end_at, 0).await?;
+    provider.tell(&format!("end_at={end_at}")).await?;
     grants::connect(&server, "stampede", 0..count).await?;
     let early = provider.seen().await?["refreshes"].clone();
     let left = end_at.saturating_sub(support::provider::now());

@@ -21,14 +21,18 @@ use tokio_rustls::TlsAcceptor;
 /// What the provider was told, and what it has seen.
 #[derive(Default)]
 struct Seen {
-    /// When every token ends that is given from now on, in milliseconds since the epoch; 0 for an hour after it was given.
+    /// When every first token ends that is given from now on, in milliseconds since the epoch; 0 for no such time.
     end_at: AtomicU64,
+    /// How long a first token lives otherwise, in milliseconds; 0 for an hour.
+    life: AtomicU64,
     /// How long an answer takes, in milliseconds.
     delay: AtomicU64,
     tokens: AtomicU64,
     refreshes: AtomicU64,
     at_once: AtomicU64,
     most_at_once: AtomicU64,
+    /// 0 if there was none.
+    first_refresh_at: AtomicU64,
     last_refresh_at: AtomicU64,
 }
 
@@ -39,7 +43,7 @@ pub(crate) fn now() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `POST /token`; `GET /tell?end_at=…&delay=…` sets what comes and begins the counting anew; `GET /seen` counts.
+/// `POST /token`; `GET /tell?end_at=…&life=…&delay=…` sets what comes and begins the counting anew; `GET /seen` counts.
 pub(crate) fn router() -> Router {
     Router::new()
         .route("/token", post(token))
@@ -59,13 +63,15 @@ async fn token(State(seen): State<Arc<Seen>>, form: String) -> Json<Value> {
         url::form_urlencoded::parse(form.as_bytes()).any(|(n, v)| n == "grant_type" && v == "refresh_token");
     if refreshed {
         seen.refreshes.fetch_add(1, Ordering::SeqCst);
-        seen.last_refresh_at.fetch_max(now(), Ordering::SeqCst);
+        let at = now();
+        let first = &seen.first_refresh_at;
+        let _ = first.compare_exchange(0, at, Ordering::SeqCst, Ordering::SeqCst);
+        seen.last_refresh_at.fetch_max(at, Ordering::SeqCst);
     }
     // What comes of a refresh lives for an hour, whatever was told about the first tokens.
-    let end_at = match seen.end_at.load(Ordering::Relaxed) {
-        end_at if end_at > 0 && !refreshed => end_at,
-        _ => now() + 3_600_000,
-    };
+    let told = |what: &AtomicU64| Some(what.load(Ordering::Relaxed)).filter(|told| *told > 0 && !refreshed);
+    let life = told(&seen.life).unwrap_or(3_600_000);
+    let end_at = told(&seen.end_at).unwrap_or_else(|| now() + life);
     let number = seen.tokens.fetch_add(1, Ordering::Relaxed);
     seen.at_once.fetch_sub(1, Ordering::SeqCst);
     Json(json!({
@@ -78,9 +84,16 @@ async fn token(State(seen): State<Arc<Seen>>, form: String) -> Json<Value> {
 
 async fn tell(State(seen): State<Arc<Seen>>, Query(told): Query<HashMap<String, u64>>) -> &'static str {
     let number = |name: &str| told.get(name).copied().unwrap_or(0);
-    seen.end_at.store(number("end_at"), Ordering::SeqCst);
-    seen.delay.store(number("delay"), Ordering::SeqCst);
-    for counter in [&seen.refreshes, &seen.most_at_once, &seen.last_refresh_at] {
+    for (what, name) in [(&seen.end_at, "end_at"), (&seen.life, "life"), (&seen.delay, "delay")] {
+        what.store(number(name), Ordering::SeqCst);
+    }
+    let counters = [
+        &seen.refreshes,
+        &seen.most_at_once,
+        &seen.first_refresh_at,
+        &seen.last_refresh_at,
+    ];
+    for counter in counters {
         counter.store(0, Ordering::SeqCst);
     }
     "told"
@@ -90,6 +103,7 @@ async fn seen(State(seen): State<Arc<Seen>>) -> Json<Value> {
     Json(json!({
         "refreshes": seen.refreshes.load(Ordering::SeqCst),
         "most_at_once": seen.most_at_once.load(Ordering::SeqCst),
+        "first_refresh_at": seen.first_refresh_at.load(Ordering::SeqCst),
         "last_refresh_at": seen.last_refresh_at.load(Ordering::SeqCst),
     }))
 }
