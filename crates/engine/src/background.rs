@@ -65,7 +65,15 @@ impl Engine {
         let mut limit = PAGE;
         loop {
             let sated = self.slots.sated(self.flights.count());
+            let looked = self.clock.monotonic();
+            if !sated.is_empty() && self.slots.are_alone(&sated, looked) {
+                break;
+            }
             let page = self.store.list_due(now, &sated, limit).await?;
+            if !sated.is_empty() && page.is_empty() {
+                self.slots.note_alone(sated, looked);
+                break;
+            }
             let tried = self.begin_page(&page, &mut hosts, false).await;
             round.begun += tried.begun;
             round.more |= tried.full;

@@ -5,9 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use valetkey_core::{ConnectionKey, SpaceId};
+
+/// How long it holds that nothing is due but what belongs to sated spaces: finding out passes over their whole backlog.
+const HOLDS: Duration = Duration::from_secs(1);
 
 /// The slots of background work.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub(crate) struct Slots {
     total: usize,
     per_host: usize,
     taken: Mutex<Taken>,
+    /// When nothing was due but of these spaces, on the monotonic clock.
+    alone: Mutex<Option<(Vec<SpaceId>, Duration)>>,
     freed: Notify,
 }
 
@@ -52,6 +58,7 @@ impl Slots {
             total,
             per_host,
             taken: Mutex::default(),
+            alone: Mutex::default(),
             freed: Notify::new(),
         })
     }
@@ -113,6 +120,19 @@ impl Slots {
         sated.map(|(space, _)| space.clone()).collect()
     }
 
+    /// Remembers that nothing was due at `now` but what belongs to these spaces.
+    pub(super) fn note_alone(&self, spaces: Vec<SpaceId>, now: Duration) {
+        *self.alone.lock().unwrap_or_else(PoisonError::into_inner) = Some((spaces, now));
+    }
+
+    /// Whether it was seen a moment ago that nothing is due but what belongs to these spaces.
+    pub(super) fn are_alone(&self, spaces: &[SpaceId], now: Duration) -> bool {
+        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        alone.as_ref().is_some_and(|(seen, at)| {
+            now.saturating_sub(*at) < HOLDS && seen.iter().all(|space| spaces.contains(space))
+        })
+    }
+
     /// Whether what is left is for spaces that have nothing under way.
     fn is_kept(&self, busy: usize) -> bool {
         busy >= self.total - self.total / 8
@@ -160,6 +180,24 @@ mod tests {
     use valetkey_core::{ConnectionName, ConnectorId, Owner};
 
     use super::*;
+
+    #[test]
+    fn it_holds_for_a_second_and_for_these_spaces_that_nobody_else_waits() {
+        let space = |name: &str| SpaceId::new(name).expect("valid");
+        let (slots, at) = (Slots::new(8, 8), Duration::from_secs(100));
+        assert!(!slots.are_alone(&[space("a")], at));
+        slots.note_alone(vec![space("a")], at);
+        assert!(slots.are_alone(&[space("a")], at + HOLDS / 2));
+        assert!(
+            slots.are_alone(&[space("b"), space("a")], at),
+            "there are even fewer others"
+        );
+        assert!(
+            !slots.are_alone(&[space("b")], at),
+            "now the first is one of the others"
+        );
+        assert!(!slots.are_alone(&[space("a")], at + HOLDS));
+    }
 
     fn key(space: &str, n: usize) -> ConnectionKey {
         ConnectionKey {
