@@ -66,12 +66,12 @@ impl Engine {
         loop {
             let sated = self.slots.sated(self.flights.count());
             let looked = self.clock.monotonic();
-            if !sated.is_empty() && self.slots.are_alone(&sated, looked) {
+            if !sated.is_empty() && self.slots.others_are_idle(&sated, looked) {
                 break;
             }
             let page = self.store.list_due(now, &sated, limit).await?;
             if !sated.is_empty() && page.is_empty() {
-                self.slots.note_alone(sated, looked);
+                self.slots.note_others_idle(sated, looked);
                 break;
             }
             let tried = self.begin_page(&page, &mut hosts, false).await;

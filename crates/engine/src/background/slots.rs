@@ -19,8 +19,8 @@ pub(crate) struct Slots {
     total: usize,
     per_host: usize,
     taken: Mutex<Taken>,
-    /// When nothing was due but of these spaces, on the monotonic clock.
-    alone: Mutex<Option<(Vec<SpaceId>, Duration)>>,
+    /// When all spaces but these had nothing due, on the monotonic clock.
+    others_idle: Mutex<Option<(Vec<SpaceId>, Duration)>>,
     freed: Notify,
 }
 
@@ -58,7 +58,7 @@ impl Slots {
             total,
             per_host,
             taken: Mutex::default(),
-            alone: Mutex::default(),
+            others_idle: Mutex::default(),
             freed: Notify::new(),
         })
     }
@@ -120,15 +120,15 @@ impl Slots {
         sated.map(|(space, _)| space.clone()).collect()
     }
 
-    /// Remembers that nothing was due at `now` but what belongs to these spaces.
-    pub(super) fn note_alone(&self, spaces: Vec<SpaceId>, now: Duration) {
-        *self.alone.lock().unwrap_or_else(PoisonError::into_inner) = Some((spaces, now));
+    /// Remembers that all spaces but these had nothing due at `now`.
+    pub(super) fn note_others_idle(&self, spaces: Vec<SpaceId>, now: Duration) {
+        *self.others_idle.lock().unwrap_or_else(PoisonError::into_inner) = Some((spaces, now));
     }
 
-    /// Whether it was seen a moment ago that nothing is due but what belongs to these spaces.
-    pub(super) fn are_alone(&self, spaces: &[SpaceId], now: Duration) -> bool {
-        let alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
-        alone.as_ref().is_some_and(|(seen, at)| {
+    /// Whether all spaces but these had nothing due a moment ago.
+    pub(super) fn others_are_idle(&self, spaces: &[SpaceId], now: Duration) -> bool {
+        let idle = self.others_idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.as_ref().is_some_and(|(seen, at)| {
             now.saturating_sub(*at) < HOLDS && seen.iter().all(|space| spaces.contains(space))
         })
     }
@@ -185,18 +185,18 @@ mod tests {
     fn it_holds_for_a_second_and_for_these_spaces_that_nobody_else_waits() {
         let space = |name: &str| SpaceId::new(name).expect("valid");
         let (slots, at) = (Slots::new(8, 8), Duration::from_secs(100));
-        assert!(!slots.are_alone(&[space("a")], at));
-        slots.note_alone(vec![space("a")], at);
-        assert!(slots.are_alone(&[space("a")], at + HOLDS / 2));
+        assert!(!slots.others_are_idle(&[space("a")], at));
+        slots.note_others_idle(vec![space("a")], at);
+        assert!(slots.others_are_idle(&[space("a")], at + HOLDS / 2));
         assert!(
-            slots.are_alone(&[space("b"), space("a")], at),
+            slots.others_are_idle(&[space("b"), space("a")], at),
             "there are even fewer others"
         );
         assert!(
-            !slots.are_alone(&[space("b")], at),
+            !slots.others_are_idle(&[space("b")], at),
             "now the first is one of the others"
         );
-        assert!(!slots.are_alone(&[space("a")], at + HOLDS));
+        assert!(!slots.others_are_idle(&[space("a")], at + HOLDS));
     }
 
     fn key(space: &str, n: usize) -> ConnectionKey {

@@ -148,6 +148,11 @@ async fn reads(data: &std::path::Path, settings: &[String], sizes: &Sizes) -> Re
     say(&format!("  p99 with many {:.2} x with few", tails[1] / tails[0]))
 }
 
+/// How the provider is spoken to.
+fn over(tls: bool) -> &'static str {
+    if tls { "TLS" } else { "plain HTTP" }
+}
+
 /// A bare axum handler.
 fn bare(port: u16) -> Target {
     Target {
@@ -214,7 +219,7 @@ async fn backlog(data: &std::path::Path, settings: &[String], sizes: &Sizes, tls
         "  a backlog of {} over {}: {rate:.0} durable refreshes/s, {:.3} x bare ({yardstick:.0}), {} at once, \
          {:.0} µs of the server's own",
         sizes.backlog,
-        if tls { "TLS" } else { "plain HTTP" },
+        over(tls),
         rate / yardstick,
         seen["most_at_once"],
         cost / f64::from(u32::try_from(sizes.backlog)?),
@@ -248,7 +253,7 @@ async fn refreshes(data: &std::path::Path, settings: &[String], sizes: &Sizes, t
         "  {:.0} durable refreshes/s over {}, {:.3} x bare ({yardstick:.0}) ({} answered, {} seen by the provider, {} at once), p99 {} ms, \
          {:.0} µs of the server's own",
         figures.rate,
-        if tls { "TLS" } else { "plain HTTP" },
+        over(tls),
         figures.rate / yardstick,
         figures.micros.len(),
         seen["refreshes"],
