@@ -89,6 +89,9 @@ impl Engine {
                 _ => PAGE,
             };
         }
+        if self.slots.are_kept(self.flights.count()) {
+            round.more = true;
+        }
         if !round.more {
             // Nobody else wants what is left: spaces may go beyond their share.
             let page = self.store.list_due(now, &[], PAGE).await?;

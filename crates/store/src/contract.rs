@@ -284,6 +284,7 @@ pub trait Refreshes: Send + Sync {
     /// Takes the lease of a connection and writes the intent, durably: nobody else may refresh until `lease_until`.
     /// Only for active connections at exactly this generation. An intent whose lease ended is taken over. A connection
     /// that has a `due_at` is due again when the lease ends, not before and not later: whoever took it may be gone by then.
+    /// So a later `due_at` is brought forward to that time; an earlier one stays, and [`list_due`](Self::list_due) passes over it.
     async fn claim_refresh(
         &self,
         key: &ConnectionKey,
@@ -293,7 +294,7 @@ pub trait Refreshes: Send + Sync {
         lease: Duration,
     ) -> Result<Claim>;
 
-    /// Makes the holder's own lease last until `now + lease`, which is when the connection is due again, if it ever is.
+    /// Makes the holder's own lease last until `now + lease`; the connection is not due before.
     /// `false` if it is not theirs any more.
     async fn extend_lease(
         &self,
@@ -326,8 +327,8 @@ pub trait Refreshes: Send + Sync {
         audit: Option<AuditRow>,
     ) -> Result<Committed>;
 
-    /// Active connections whose `due_at` is not after `now`, the longest due first, at most `limit`, without those of the
-    /// spaces in `skip`. Costs what is due, not what is stored.
+    /// Active connections whose `due_at` is not after `now` and whose lease, if they have one, has ended; the longest due
+    /// first, at most `limit`, without those of the spaces in `skip`. Costs what is due, not what is stored.
     async fn list_due(&self, now: Timestamp, skip: &[SpaceId], limit: u32) -> Result<Vec<Due>>;
 
     /// Sets when an active connection is due next, and the notice that was given, if the generation is still this one.

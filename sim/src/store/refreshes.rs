@@ -40,7 +40,7 @@ impl Refreshes for MemoryStore {
             at: now,
             attempt: previous.as_ref().map_or(0, |previous| previous.attempt + 1),
         });
-        row.due_at = row.due_at.map(|_| until);
+        row.due_at = row.due_at.map(|due_at| due_at.min(until));
         self.put_row(&mut tables, "claim_refresh", &row);
         Ok(Claim::Held {
             row: Box::new(row),
@@ -62,11 +62,9 @@ impl Refreshes for MemoryStore {
         let Some(mut row) = theirs.cloned() else {
             return Ok(false);
         };
-        let until = now.plus(lease);
         if let Some(intent) = &mut row.intent {
-            intent.lease_until = until;
+            intent.lease_until = now.plus(lease);
         }
-        row.due_at = row.due_at.map(|_| until);
         self.put_row(&mut tables, "extend_lease", &row);
         Ok(true)
     }
@@ -117,7 +115,9 @@ impl Refreshes for MemoryStore {
     async fn list_due(&self, now: Timestamp, skip: &[SpaceId], limit: u32) -> Result<Vec<Due>> {
         let tables = self.lock();
         let rows = tables.connections.values();
-        let rows = rows.filter(|row| row.state == ConnectionState::Active && !skip.contains(&row.key.space));
+        let is_leased = |row: &ConnectionRow| row.intent.as_ref().is_some_and(|held| held.lease_until > now);
+        let rows = rows.filter(|row| row.state == ConnectionState::Active && !is_leased(row));
+        let rows = rows.filter(|row| !skip.contains(&row.key.space));
         let mut due: Vec<_> = rows
             .filter_map(|row| {
                 Some(Due {

@@ -83,6 +83,7 @@ impl Engine {
             row.generation == due.generation
                 && row.state == ConnectionState::Active
                 && row.due_at.is_some_and(|at| at <= now)
+                && row.intent.as_ref().is_none_or(|intent| intent.lease_until <= now)
         };
         // Somebody else may have done it since it was listed.
         let Some(row) = row.filter(is_due) else {

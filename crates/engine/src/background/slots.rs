@@ -120,6 +120,12 @@ impl Slots {
         sated.map(|(space, _)| space.clone()).collect()
     }
 
+    /// Whether all that is left is for spaces that have nothing under way.
+    pub(super) fn are_kept(&self, flights: usize) -> bool {
+        let taken = self.lock();
+        !taken.keys.is_empty() && self.is_kept(taken.keys.len().max(flights))
+    }
+
     /// Remembers that all spaces but these had nothing due at `now`.
     pub(super) fn note_others_idle(&self, spaces: Vec<SpaceId>, now: Duration) {
         *self.others_idle.lock().unwrap_or_else(PoisonError::into_inner) = Some((spaces, now));
@@ -133,7 +139,7 @@ impl Slots {
         })
     }
 
-    /// Whether what is left is for spaces that have nothing under way.
+    /// Whether so much is under way that what is left is for spaces that have nothing under way.
     fn is_kept(&self, busy: usize) -> bool {
         busy >= self.total - self.total / 8
     }
@@ -219,6 +225,7 @@ mod tests {
         let slots = Slots::new(64, 64);
         let first = fill(&slots, "a", false);
         assert_eq!(first.len(), 56);
+        assert!(slots.are_kept(0));
         assert_eq!(
             fill(&slots, "b", false).len(),
             1,

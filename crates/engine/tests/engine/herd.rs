@@ -1,11 +1,15 @@
 //! Many connections that are due together.
 
 use std::collections::BTreeSet;
-use valetkey_core::Clock as _;
+use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+use valetkey_core::Clock as _;
+use valetkey_engine::Settings;
 use valetkey_oauth::Rotation;
 
 use crate::faults::Fault;
+use crate::provider::Incident;
 use crate::stage::{DAY, HOUR, MINUTE, SECOND, Stage};
 use crate::town::{Plan, Town};
 
@@ -240,4 +244,37 @@ async fn what_is_due_together_is_read_together() {
 async fn a_page_that_cannot_be_read_is_read_one_by_one() {
     let [_, alone] = reads_of_a_hundred(true).await;
     assert_eq!(alone, 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_that_can_begin_nothing_lists_nothing() {
+    let settings = |settings: &mut Settings| settings.background_refreshes = 8;
+    let plan = Plan {
+        settings,
+        ..Plan::of(Rotation::SingleUse)
+    };
+    let (town, node) = Town::with_alice(plan).await;
+    for n in 1..20 {
+        node.connect(&format!("user-{n}")).await;
+    }
+    town.pass(55 * MINUTE).await;
+    let hold = Arc::new(Semaphore::new(0));
+    town.provider.always(Some(Incident::Held(Arc::clone(&hold))));
+    let round = async || {
+        let before = node.faults.calls("list_due");
+        let round = node.engine.refresh_due().await.expect("a round");
+        (round.begun, round.more, node.faults.calls("list_due") - before)
+    };
+    let (begun, more, _) = round().await;
+    assert_eq!((begun, more), (7, true), "one slot of eight is for others");
+    round().await;
+    assert_eq!(round().await, (0, true, 1), "whether anything is due at all");
+
+    town.provider.calm();
+    hold.add_permits(7);
+    node.settle().await;
+    while round().await.0 > 0 {
+        node.settle().await;
+    }
+    assert_eq!(town.provider.sent().len(), 20);
 }

@@ -28,14 +28,14 @@ super::statements! {
          claimed AS (
             UPDATE connection
             SET intent_holder = $6, intent_at = $7, intent_until = $8, intent_attempt = coalesce(before.attempt + 1, 0),
-                due_at = CASE WHEN due_at IS NULL THEN due_at ELSE $8 END
+                due_at = CASE WHEN due_at > $8 THEN $8 ELSE due_at END
             FROM before WHERE ", is_key!(), " AND generation = $5
             RETURNING ", columns!(), ", holder, until, since, attempt
          )
          SELECT ", columns!(), ", holder, until, since, attempt FROM claimed"
     );
     EXTEND = concat!(
-        "UPDATE connection SET intent_until = $7, due_at = CASE WHEN due_at IS NULL THEN due_at ELSE $7 END
+        "UPDATE connection SET intent_until = $7
          WHERE ", is_key!(), " AND generation = $5 AND intent_holder = $6 RETURNING 1"
     );
     FINISH = concat!(
@@ -59,7 +59,8 @@ super::statements! {
     );
     LIST_DUE = concat!(
         "SELECT ", columns!(key), ", generation, due_at FROM connection
-         WHERE state = 'active' AND due_at <= $1 AND space <> ALL ($2) ORDER BY due_at LIMIT $3"
+         WHERE state = 'active' AND due_at <= $1 AND space <> ALL ($2) AND coalesce(intent_until, $1) <= $1
+         ORDER BY due_at LIMIT $3"
     );
     POSTPONE = concat!(
         "WITH postponed AS (

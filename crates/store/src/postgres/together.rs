@@ -22,7 +22,7 @@ super::statements! {
          claimed AS (
             UPDATE connection
             SET intent_holder = holder, intent_at = now, intent_until = until, intent_attempt = 0,
-                due_at = CASE WHEN due_at IS NULL THEN due_at ELSE until END
+                due_at = CASE WHEN due_at > until THEN until ELSE due_at END
             FROM free WHERE connection.ctid = row
             RETURNING ", columns!(), ", place
          )

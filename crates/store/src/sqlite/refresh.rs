@@ -23,12 +23,13 @@ super::statements! {
          WHERE ", is_key!()
     );
     // Apart from the claim, because writing a due_at also writes an index.
-    PUT_OFF = concat!("UPDATE connection SET due_at = ?5 WHERE ", is_key!(), " AND due_at <> ?5");
+    BRING_FORWARD = concat!("UPDATE connection SET due_at = ?5 WHERE ", is_key!());
     EXTEND = concat!(
         "UPDATE connection SET intent_until = ?7 WHERE ", is_key!(), " AND generation = ?5 AND intent_holder = ?6"
     );
     LIST_DUE = "SELECT space, connector, owner, name, generation, due_at FROM connection
         WHERE state = 'active' AND due_at <= ?1 AND space NOT IN (SELECT value FROM json_each(?2))
+            AND ifnull(intent_until, ?1) <= ?1
         ORDER BY due_at LIMIT ?3";
     POSTPONE = concat!(
         "UPDATE connection SET due_at = ?6, notice = ?7
@@ -67,14 +68,8 @@ impl Refreshes for SqliteStore {
         lease: Duration,
     ) -> Result<bool> {
         let (key, holder, until) = (key.clone(), holder.to_owned(), now.plus(lease));
-        self.write(move |conn| {
-            let is_theirs = update(conn, EXTEND, &key, &[&generation, &holder, &until.0])?;
-            if is_theirs {
-                update(conn, PUT_OFF, &key, &[&until.0])?;
-            }
-            Ok(is_theirs)
-        })
-        .await
+        self.write(move |conn| update(conn, EXTEND, &key, &[&generation, &holder, &until.0]))
+            .await
     }
 
     async fn finish_refresh(
@@ -183,8 +178,8 @@ fn claim(
         key,
         &[&intent.holder, &until.0, &intent.at.0, &intent.attempt],
     )?;
-    if row.due_at.is_some_and(|due_at| due_at != until) {
-        update(conn, PUT_OFF, key, &[&until.0])?;
+    if row.due_at.is_some_and(|due_at| due_at > until) {
+        update(conn, BRING_FORWARD, key, &[&until.0])?;
         row.due_at = Some(until);
     }
     row.intent = Some(intent);

@@ -49,7 +49,8 @@ async fn users(store: &dyn Store, now: Timestamp) -> Vec<String> {
 pub(crate) async fn a_claimed_connection_is_due_when_its_lease_ends(engine: &dyn Engine) {
     let store = engine.open().await;
     let cases = [
-        ("early", Some(later(-5)), Some(later(60_000))),
+        ("early", Some(later(-5)), Some(later(-5))),
+        ("within", Some(later(30_000)), Some(later(30_000))),
         ("late", Some(later(3_600_000)), Some(later(60_000))),
         ("never", None, None),
     ];
@@ -60,9 +61,7 @@ pub(crate) async fn a_claimed_connection_is_due_when_its_lease_ends(engine: &dyn
         assert_eq!(stored(&*store, uid).await, held);
     }
     assert!(users(&*store, later(59_999)).await.is_empty());
-    let mut both = users(&*store, later(60_000)).await;
-    both.sort();
-    assert_eq!(both, ["early", "late"]);
+    assert_eq!(users(&*store, later(60_000)).await, ["early", "within", "late"]);
 }
 
 pub(crate) async fn a_lease_is_extended_only_by_its_holder(engine: &dyn Engine) {
@@ -88,10 +87,11 @@ pub(crate) async fn a_lease_is_extended_only_by_its_holder(engine: &dyn Engine) 
     };
     let longer = ConnectionRow {
         intent: Some(intent),
-        due_at: Some(later(60_010)),
         ..held
     };
     assert_eq!(stored(&*store, "ada").await, longer);
+    assert!(users(&*store, later(60_009)).await.is_empty());
+    assert_eq!(users(&*store, later(60_010)).await, ["ada"]);
     let key = key_of("ada");
     let other = store.claim_refresh(&key, 1, "two", later(60_009), LEASE);
     assert_eq!(other.await.expect("an answer"), Claim::Busy(later(60_010)));
