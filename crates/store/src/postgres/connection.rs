@@ -8,7 +8,7 @@ use super::fields::{Fields, json};
 use super::values::{Value, params};
 use crate::rows::{ConnectionRow, ConnectionState, GrantRow, Intent, Sealed};
 
-/// The columns: the key, the grant, what else a refresh or a disconnect may change, and what connecting makes.
+/// The columns: the key, the grant, what else a refresh or a disconnect may change, and what a refresh keeps.
 macro_rules! columns {
     (key) => {
         "space, connector, owner, name"
@@ -16,10 +16,16 @@ macro_rules! columns {
     (grant) => {
         "sealed_access, sealed_refresh, expires_at, lifetime_ms, refresh_expires_at, scopes, metadata"
     };
+    (kept) => {
+        "notice, binding, spec_version, account_id, account_label, connected_at, used_at"
+    };
     (rest) => {
         concat!(
-            "generation, state, cause, ", columns!(grant), ", refreshed_at, intent_holder, intent_until, intent_at,
-             intent_attempt, due_at, notice, binding, spec_version, account_id, account_label, connected_at, used_at"
+            "generation, state, cause, ",
+            columns!(grant),
+            ", refreshed_at, intent_holder, intent_until, intent_at,
+             intent_attempt, due_at, ",
+            columns!(kept)
         )
     };
     () => {

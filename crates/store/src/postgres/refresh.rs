@@ -13,7 +13,7 @@ use super::connection::{columns, from_fields, from_row, grant_values, intent, is
 use super::fields::{Fields, all, first};
 use super::values::{Value, params};
 use super::{PostgresStore, Result};
-use crate::rows::{AuditRow, Claim, Committed, ConnectionState, Due, Released, Renewed};
+use crate::rows::{AuditRow, Claim, Committed, ConnectionRow, ConnectionState, Due, Released, Renewed};
 use crate::{Connections as _, Refreshes, StoreError};
 
 super::statements! {
@@ -135,7 +135,8 @@ impl Refreshes for PostgresStore {
         params.extend(grant_values(Some(&renewed.grant))?);
         self.begin()?;
         if let Some(row) = self.finishes.make(change(&params)).await? {
-            return Ok(Committed::Done(Box::new(from_row(&row)?)));
+            let row = renewed_from_row(&row, key.clone(), generation, renewed)?;
+            return Ok(Committed::Done(Box::new(row)));
         }
         self.commit(key, FINISH, &params).await
     }
@@ -193,6 +194,27 @@ fn held_from_row(row: &Row) -> Result<Claim> {
     Ok(Claim::Held {
         row: Box::new(from_fields(&mut fields)?),
         previous: intent(&mut fields)?,
+    })
+}
+
+/// The row as a refresh left it: what the refresh wrote, and what the row says that it kept.
+fn renewed_from_row(row: &Row, key: ConnectionKey, generation: i64, renewed: Renewed) -> Result<ConnectionRow> {
+    let mut fields = Fields::of(row);
+    Ok(ConnectionRow {
+        key,
+        generation: generation + 1,
+        state: ConnectionState::Active,
+        grant: Some(renewed.grant),
+        refreshed_at: Some(renewed.at),
+        intent: None,
+        due_at: renewed.due_at,
+        notice: fields.value()?,
+        binding: fields.digest()?,
+        spec_version: fields.value()?,
+        account_id: fields.value()?,
+        account_label: fields.value()?,
+        connected_at: fields.time()?,
+        used_at: fields.time()?,
     })
 }
 

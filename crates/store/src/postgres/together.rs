@@ -18,16 +18,14 @@ super::statements! {
             ON space = s AND connector = c AND owner = o AND name = n AND generation = expected
             WHERE state = 'active' AND intent_holder IS NULL AND intent_until IS NULL
             FOR UPDATE OF connection SKIP LOCKED
-         ),
-         claimed AS (
-            UPDATE connection
-            SET intent_holder = holder, intent_at = now, intent_until = until, intent_attempt = 0,
-                due_at = CASE WHEN due_at > until THEN until ELSE due_at END
-            FROM free WHERE connection.ctid = row
-            RETURNING ", columns!(), ", place
          )
-         SELECT ", columns!(), ", place FROM claimed"
+         UPDATE connection
+         SET intent_holder = holder, intent_at = now, intent_until = until, intent_attempt = 0,
+             due_at = CASE WHEN due_at > until THEN until ELSE due_at END
+         FROM free WHERE connection.ctid = row
+         RETURNING ", columns!(), ", place"
     );
+    // Answers with what it kept: the rest is as it was asked for, and large.
     FINISH_ALL = concat!(
         "WITH asked AS (
             SELECT * FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[],
@@ -48,8 +46,8 @@ super::statements! {
                 (", columns!(grant), ") = (access, refresh, ends, lives, refresh_ends, scope, meta),
                 (intent_holder, intent_until, intent_at, intent_attempt) = (NULL, NULL, NULL, NULL)
             FROM free WHERE connection.ctid = row
-            RETURNING ", columns!(), ", records, place
-         ), ", noted!("renewed", "records"), " SELECT ", columns!(), ", place FROM renewed"
+            RETURNING ", columns!(kept), ", records, place
+         ), ", noted!("renewed", "records"), " SELECT ", columns!(kept), ", place FROM renewed"
     );
 }
 

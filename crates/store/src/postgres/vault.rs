@@ -38,7 +38,7 @@ macro_rules! keys {
 
 super::statements! {
     LOAD = "SELECT deployment, restored_at, id, master, wrapped, created_at FROM vault LEFT JOIN sealing_key ON true
-        ORDER BY created_at, id, master";
+        WHERE one = 1 ORDER BY created_at, id, master";
     INIT = concat!(
         "WITH made AS (INSERT INTO vault (one, deployment, restored_at) VALUES (1, $1, $2)
             ON CONFLICT (one) DO NOTHING RETURNING 1), ",
