@@ -89,9 +89,8 @@ impl Engine {
                 _ => PAGE,
             };
         }
-        if self.slots.are_kept(self.flights.count()) {
-            round.more = true;
-        }
+        // What is left is for spaces of which nothing is due now: of a page nothing could begin.
+        round.more |= self.slots.are_kept(self.flights.count());
         if !round.more {
             // Nobody else wants what is left: spaces may go beyond their share.
             let page = self.store.list_due(now, &[], PAGE).await?;

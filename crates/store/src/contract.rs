@@ -284,7 +284,8 @@ pub trait Refreshes: Send + Sync {
     /// Takes the lease of a connection and writes the intent, durably: nobody else may refresh until `lease_until`.
     /// Only for active connections at exactly this generation. An intent whose lease ended is taken over. A connection
     /// that has a `due_at` is due again when the lease ends, not before and not later: whoever took it may be gone by then.
-    /// So a later `due_at` is brought forward to that time; an earlier one stays, and [`list_due`](Self::list_due) passes over it.
+    /// So a later `due_at` is brought forward to that time; an earlier one stays, and [`list_due`](Self::list_due) passes
+    /// over it.
     async fn claim_refresh(
         &self,
         key: &ConnectionKey,
@@ -294,7 +295,8 @@ pub trait Refreshes: Send + Sync {
         lease: Duration,
     ) -> Result<Claim>;
 
-    /// Makes the holder's own lease last until `now + lease`; the connection is not due before.
+    /// Makes the holder's own lease last until `now + lease`, which may be sooner than before. The connection is due again
+    /// then, if it ever is, as after [`claim_refresh`](Self::claim_refresh).
     /// `false` if it is not theirs any more.
     async fn extend_lease(
         &self,

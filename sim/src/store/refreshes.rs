@@ -62,9 +62,11 @@ impl Refreshes for MemoryStore {
         let Some(mut row) = theirs.cloned() else {
             return Ok(false);
         };
+        let until = now.plus(lease);
         if let Some(intent) = &mut row.intent {
-            intent.lease_until = now.plus(lease);
+            intent.lease_until = until;
         }
+        row.due_at = row.due_at.map(|due_at| due_at.min(until));
         self.put_row(&mut tables, "extend_lease", &row);
         Ok(true)
     }

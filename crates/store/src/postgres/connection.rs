@@ -23,8 +23,7 @@ macro_rules! columns {
         concat!(
             "generation, state, cause, ",
             columns!(grant),
-            ", refreshed_at, intent_holder, intent_until, intent_at,
-             intent_attempt, due_at, ",
+            ", refreshed_at, intent_holder, intent_until, intent_at, intent_attempt, due_at, ",
             columns!(kept)
         )
     };

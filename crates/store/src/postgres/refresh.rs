@@ -35,7 +35,7 @@ super::statements! {
          SELECT ", columns!(), ", holder, until, since, attempt FROM claimed"
     );
     EXTEND = concat!(
-        "UPDATE connection SET intent_until = $7
+        "UPDATE connection SET intent_until = $7, due_at = CASE WHEN due_at > $7 THEN $7 ELSE due_at END
          WHERE ", is_key!(), " AND generation = $5 AND intent_holder = $6 RETURNING 1"
     );
     FINISH = concat!(

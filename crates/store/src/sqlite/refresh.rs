@@ -23,7 +23,7 @@ super::statements! {
          WHERE ", is_key!()
     );
     // Apart from the claim, because writing a due_at also writes an index.
-    BRING_FORWARD = concat!("UPDATE connection SET due_at = ?5 WHERE ", is_key!());
+    BRING_FORWARD = concat!("UPDATE connection SET due_at = ?5 WHERE ", is_key!(), " AND due_at > ?5");
     EXTEND = concat!(
         "UPDATE connection SET intent_until = ?7 WHERE ", is_key!(), " AND generation = ?5 AND intent_holder = ?6"
     );
@@ -68,8 +68,14 @@ impl Refreshes for SqliteStore {
         lease: Duration,
     ) -> Result<bool> {
         let (key, holder, until) = (key.clone(), holder.to_owned(), now.plus(lease));
-        self.write(move |conn| update(conn, EXTEND, &key, &[&generation, &holder, &until.0]))
-            .await
+        self.write(move |conn| {
+            let is_theirs = update(conn, EXTEND, &key, &[&generation, &holder, &until.0])?;
+            if is_theirs {
+                update(conn, BRING_FORWARD, &key, &[&until.0])?;
+            }
+            Ok(is_theirs)
+        })
+        .await
     }
 
     async fn finish_refresh(

@@ -100,6 +100,18 @@ pub(crate) async fn a_lease_is_extended_only_by_its_holder(engine: &dyn Engine) 
     assert!(!extend(1, "one", later(60_010)).await, "somebody took it over");
 }
 
+pub(crate) async fn a_lease_that_is_cut_short_brings_forward_when_the_connection_is_due(engine: &dyn Engine) {
+    let store = engine.open().await;
+    put(&*store, due("ada", Some(later(3_600_000)))).await;
+    claim(&*store, "ada", "one", NOW).await;
+    let key = key_of("ada");
+    let cut = store.extend_lease(&key, 1, "one", later(10), Duration::from_secs(1));
+    assert!(cut.await.expect("an answer"));
+    assert_eq!(stored(&*store, "ada").await.due_at, Some(later(1_010)));
+    assert!(users(&*store, later(1_009)).await.is_empty());
+    assert_eq!(users(&*store, later(1_010)).await, ["ada"]);
+}
+
 pub(crate) async fn what_is_due_comes_longest_due_first_and_only_if_active(engine: &dyn Engine) {
     let store = engine.open().await;
     for (uid, due_at) in [("c", 0), ("a", -1), ("b", -3), ("soon", 1), ("ended", -2)] {

@@ -162,6 +162,7 @@ contract! {
     due:
         a_claimed_connection_is_due_when_its_lease_ends
         a_lease_is_extended_only_by_its_holder
+        a_lease_that_is_cut_short_brings_forward_when_the_connection_is_due
         what_is_due_comes_longest_due_first_and_only_if_active
         a_space_with_much_that_is_due_does_not_hide_the_others
         a_refresh_says_when_the_connection_is_due_next
