@@ -9,12 +9,14 @@
 //! - *backlog*: grants whose tokens have all ended while nobody looked after them: how many a second are renewed when the
 //!   server is there again, over plain HTTP and over TLS, counted at the provider;
 //! - *refreshes*: the same on demand, one for each request of a caller;
+//! - *flood*: what four callers of one space, each some forty times a second, notice of another space whose 256 callers ask
+//!   for tokens without a pause, and then for a refresh with each request: their percentiles beside those without it;
 //! - *stampede*: connections whose tokens all end in the same moment: how many were renewed before it, the most token
 //!   requests at once, and the slowest of the callers that went on asking for tokens meanwhile, some hundred times a second.
 //!
 //! It judges nothing. `BENCH_FEW` (10000), `BENCH_CONNECTIONS` (1000000), `BENCH_BACKLOG` (20000), `BENCH_GRANTS` (5000),
-//! `BENCH_STAMPEDE` (100000), `BENCH_SECONDS` (5) set the sizes; a part whose size is 0 is left out, and so is `SQLite` with
-//! `BENCH_SQLITE=0`. `BENCH_AT_ONCE` (256) token requests may be under way at once.
+//! `BENCH_FLOOD` (2000), `BENCH_STAMPEDE` (100000), `BENCH_SECONDS` (5) set the sizes; a part whose size is 0 is left out, and
+//! so is `SQLite` with `BENCH_SQLITE=0`. `BENCH_AT_ONCE` (256) token requests may be under way at once.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -31,12 +33,16 @@ use support::{KEY, Server, mib, per_second, processor_time, resident, say, setti
 /// How long the tokens of a backlog live: the shortest that are renewed ahead of time.
 const LIFE: Duration = Duration::from_secs(60);
 
+/// Asks for more validity than any token has, so that each request is a refresh.
+const RENEW: &str = r#"{"minimumValiditySeconds": 86400}"#;
+
 /// The sizes of a run.
 struct Sizes {
     few: u64,
     connections: u64,
     backlog: u64,
     grants: u64,
+    flood: u64,
     stampede: u64,
     at_once: u64,
     span: Duration,
@@ -51,6 +57,7 @@ fn main() -> Result<()> {
         connections: setting("BENCH_CONNECTIONS", 1_000_000)?,
         backlog: setting("BENCH_BACKLOG", 20_000)?,
         grants: setting("BENCH_GRANTS", 5_000)?,
+        flood: setting("BENCH_FLOOD", 2_000)?,
         stampede: setting("BENCH_STAMPEDE", 100_000)?,
         at_once: setting("BENCH_AT_ONCE", 256)?,
         span: Duration::from_secs(setting("BENCH_SECONDS", 5)?),
@@ -92,6 +99,9 @@ async fn measure(store: &str, sizes: &Sizes, database_url: Option<String>) -> Re
         if sizes.grants > 0 {
             refreshes(data.path(), &settings, sizes, tls).await?;
         }
+    }
+    if sizes.flood > 0 {
+        flood(data.path(), &settings, sizes).await?;
     }
     if sizes.stampede > 0 {
         settings.push("oauth.rate_limits.authorize.limit=1000".to_owned());
@@ -227,7 +237,7 @@ async fn backlog(data: &std::path::Path, settings: &[String], sizes: &Sizes, tls
     server.stop()
 }
 
-/// Renews grants as fast as it goes: every request asks for more validity than any token has.
+/// Renews grants as fast as it goes.
 async fn refreshes(data: &std::path::Path, settings: &[String], sizes: &Sizes, tls: bool) -> Result<()> {
     let provider = grants::Provider::start(data, tls)?;
     let (_bare, bare_port) = start_role(&["bare"])?;
@@ -242,7 +252,7 @@ async fn refreshes(data: &std::path::Path, settings: &[String], sizes: &Sizes, t
     let path = format!("/api/actions/connector/{id}/_oauth_access_token");
     let target = Target {
         clients: 256,
-        ..server.target(&path, sizes.grants, r#"{"minimumValiditySeconds": 86400}"#)
+        ..server.target(&path, sizes.grants, RENEW)
     };
     let yardstick = Load::rate(&bare(bare_port), Client::Raw, sizes.span, 0).await?.rate;
     let before = processor_time(server.pid())?;
@@ -261,6 +271,49 @@ async fn refreshes(data: &std::path::Path, settings: &[String], sizes: &Sizes, t
         figures.percentile(99) / 1000,
         cost / f64::from(u32::try_from(figures.micros.len())?),
     ))?;
+    server.stop()
+}
+
+/// What callers of one space notice while another space asks for as much as it can.
+async fn flood(data: &std::path::Path, settings: &[String], sizes: &Sizes) -> Result<()> {
+    let provider = grants::Provider::start(data, false)?;
+    let (_tokens, token_port) = start_role(&["tokens"])?;
+    let settings = [settings, &provider.settings].concat();
+    let server = Server::start(data, &settings)?;
+    server.create("flood", &provider.connector()).await?;
+    grants::connect(&server, "flood", 0..sizes.flood).await?;
+    provider.tell("").await?;
+    let id = "quiet";
+    server.create_in(id, id, &client_credentials(token_port)).await?;
+    let path = format!("/s/{id}/api/actions/connector/{id}/_oauth_access_token");
+    let all = server.target(&path, sizes.flood, "{}");
+    Load::count(&all, sizes.flood).await?;
+    let quiet = Target {
+        clients: 4,
+        pause: Duration::from_millis(25),
+        ..all
+    };
+    let alone = Load::rate(&quiet, Client::Raw, sizes.span, 0).await?;
+    for (what, body) in [("tokens", "{}"), ("refreshes", RENEW)] {
+        let path = "/api/actions/connector/flood/_oauth_access_token";
+        let flood = Target {
+            clients: 256,
+            ..server.target(path, sizes.flood, body)
+        };
+        let (beside, flood) = tokio::try_join!(
+            Load::rate(&quiet, Client::Raw, sizes.span, 1),
+            Load::rate(&flood, Client::Raw, sizes.span, 0),
+        )?;
+        let times = |percent| f64::from(beside.percentile(percent)) / f64::from(alone.percentile(percent));
+        say(&format!(
+            "  beside a space that is answered {:.0} {what} a second: p50 {} µs, {:.1} x alone, p99 {} µs, {:.1} x alone",
+            flood.rate,
+            beside.percentile(50),
+            times(50),
+            beside.percentile(99),
+            times(99),
+        ))?;
+    }
     server.stop()
 }
 

@@ -95,10 +95,16 @@ impl Server {
         Ok(())
     }
 
-    /// Makes a connector.
+    /// Makes a connector in the default space.
     pub(crate) async fn create(&self, id: &str, body: &Value) -> Result<()> {
+        self.create_in("default", id, body).await
+    }
+
+    /// Makes a connector.
+    pub(crate) async fn create_in(&self, space: &str, id: &str, body: &Value) -> Result<()> {
+        let path = format!("/s/{space}/api/actions/connector/{id}");
         let response = reqwest::Client::new()
-            .post(format!("http://127.0.0.1:{}/api/actions/connector/{id}", self.port))
+            .post(format!("http://127.0.0.1:{}{path}", self.port))
             .header("authorization", format!("ApiKey {KEY}"))
             .json(body)
             .send()
