@@ -1,7 +1,7 @@
 //! A connection as a row: its columns, in and out.
 
 use tokio_postgres::Row;
-use valetkey_core::ConnectionKey;
+use valetkey_core::{ConnectionKey, Timestamp};
 
 use super::Result;
 use super::fields::{Fields, json};
@@ -115,7 +115,7 @@ pub(super) fn from_row(row: &Row) -> Result<ConnectionRow> {
 
 /// Reads all columns; others may follow.
 pub(super) fn from_fields(fields: &mut Fields<'_>) -> Result<ConnectionRow> {
-    Ok(ConnectionRow {
+    let changing = Changing {
         key: fields.connection_key()?,
         generation: fields.value()?,
         state: state(fields)?,
@@ -123,14 +123,41 @@ pub(super) fn from_fields(fields: &mut Fields<'_>) -> Result<ConnectionRow> {
         refreshed_at: fields.time_if_any()?,
         intent: intent(fields)?,
         due_at: fields.time_if_any()?,
-        notice: fields.value()?,
-        binding: fields.digest()?,
-        spec_version: fields.value()?,
-        account_id: fields.value()?,
-        account_label: fields.value()?,
-        connected_at: fields.time()?,
-        used_at: fields.time()?,
-    })
+    };
+    changing.with_kept(fields)
+}
+
+/// A row without the columns that a refresh keeps.
+pub(super) struct Changing {
+    pub(super) key: ConnectionKey,
+    pub(super) generation: i64,
+    pub(super) state: ConnectionState,
+    pub(super) grant: Option<GrantRow>,
+    pub(super) refreshed_at: Option<Timestamp>,
+    pub(super) intent: Option<Intent>,
+    pub(super) due_at: Option<Timestamp>,
+}
+
+impl Changing {
+    /// Reads the columns that a refresh keeps.
+    pub(super) fn with_kept(self, fields: &mut Fields<'_>) -> Result<ConnectionRow> {
+        Ok(ConnectionRow {
+            key: self.key,
+            generation: self.generation,
+            state: self.state,
+            grant: self.grant,
+            refreshed_at: self.refreshed_at,
+            intent: self.intent,
+            due_at: self.due_at,
+            notice: fields.value()?,
+            binding: fields.digest()?,
+            spec_version: fields.value()?,
+            account_id: fields.value()?,
+            account_label: fields.value()?,
+            connected_at: fields.time()?,
+            used_at: fields.time()?,
+        })
+    }
 }
 
 fn state(fields: &mut Fields<'_>) -> Result<ConnectionState> {

@@ -9,7 +9,7 @@ use valetkey_core::{ConnectionKey, SpaceId, Timestamp};
 
 use super::audit::{self, noted};
 use super::batch::Change;
-use super::connection::{columns, from_fields, from_row, grant_values, intent, is_key, with_key};
+use super::connection::{Changing, columns, from_fields, from_row, grant_values, intent, is_key, with_key};
 use super::fields::{Fields, all, first};
 use super::values::{Value, params};
 use super::{PostgresStore, Result};
@@ -199,8 +199,7 @@ fn held_from_row(row: &Row) -> Result<Claim> {
 
 /// The row as a refresh left it: what the refresh wrote, and what the row says that it kept.
 fn renewed_from_row(row: &Row, key: ConnectionKey, generation: i64, renewed: Renewed) -> Result<ConnectionRow> {
-    let mut fields = Fields::of(row);
-    Ok(ConnectionRow {
+    let changed = Changing {
         key,
         generation: generation + 1,
         state: ConnectionState::Active,
@@ -208,14 +207,8 @@ fn renewed_from_row(row: &Row, key: ConnectionKey, generation: i64, renewed: Ren
         refreshed_at: Some(renewed.at),
         intent: None,
         due_at: renewed.due_at,
-        notice: fields.value()?,
-        binding: fields.digest()?,
-        spec_version: fields.value()?,
-        account_id: fields.value()?,
-        account_label: fields.value()?,
-        connected_at: fields.time()?,
-        used_at: fields.time()?,
-    })
+    };
+    changed.with_kept(&mut Fields::of(row))
 }
 
 fn due_from_row(row: &Row) -> Result<Due> {
